@@ -1,0 +1,27 @@
+/**
+ * Returns a value as JSON in which no number is lost: NaN and ±Infinity become the strings "NaN", "Infinity" and
+ * "-Infinity" (JSON has no other place for them), and −0 becomes -0.0, which JSON parsers read back as −0.
+ */
+export function toJSON(value: unknown): string {
+  return JSON.stringify(value, (_, v: unknown) => (typeof v === "number" ? numberToJSON(v) : v));
+}
+
+function numberToJSON(value: number): unknown {
+  if (value === 0) return Object.is(value, -0) ? JSON.rawJSON("-0.0") : 0;
+  return Number.isFinite(value) ? value : String(value);
+}
+
+/** Returns the number that a JSON value stands for, or undefined: a number, or one of the three strings of toJSON. */
+export function maybeNumber(value: unknown): number | undefined {
+  if (typeof value === "number") return value;
+  if (value === "NaN") return NaN;
+  if (value === "Infinity") return Infinity;
+  if (value === "-Infinity") return -Infinity;
+  return undefined;
+}
+
+declare global {
+  interface JSON {
+    rawJSON(text: string): unknown;
+  }
+}

@@ -1,0 +1,125 @@
+import { tableFromIPC } from "@uwdata/flechette";
+import {
+  batchMessage,
+  dictionaryMessage,
+  endOfStream,
+  float64Column,
+  indexColumn,
+  schemaMessage,
+  timestampColumn,
+} from "./arrow.ts";
+import { ApiError, shown } from "./error.ts";
+import { checkCount, checkPoints, emptyPoints, type Points } from "./point.ts";
+
+/** The media type of an Arrow IPC stream. */
+export const arrowType = "application/vnd.apache.arrow.stream";
+
+/** Returns the head of an answer's stream: the schema, then the runs and keys that the batches point at. */
+export function pointsHead(runs: string[], keys: string[], cursor?: string): Uint8Array[] {
+  const schema = schemaMessage(
+    [
+      { name: "run", type: "dictionary", dictionary: 0 },
+      { name: "key", type: "dictionary", dictionary: 1 },
+      { name: "step", type: "float64" },
+      { name: "time", type: "timestamp" },
+      { name: "value", type: "float64" },
+    ],
+    cursor === undefined ? {} : { cursor },
+  );
+  return [schema, dictionaryMessage(0, runs), dictionaryMessage(1, keys)];
+}
+
+/** Returns a record batch of points, whose `run` and `key` count in the dictionaries of the head. */
+export function pointsBatch(run: Int32Array, key: Int32Array, { step, time, value }: Omit<Points, "key" | "keys">): Uint8Array {
+  return batchMessage(step.length, [
+    indexColumn(run),
+    indexColumn(key),
+    float64Column(step),
+    timestampColumn(time),
+    float64Column(value),
+  ]);
+}
+
+/** Encodes one run's points as an Arrow IPC stream of key, step, time and value: what the client sends. */
+export function pointsToIPC(points: Points): Uint8Array {
+  const pieces = [
+    schemaMessage([
+      { name: "key", type: "dictionary", dictionary: 0 },
+      { name: "step", type: "float64" },
+      { name: "time", type: "timestamp" },
+      { name: "value", type: "float64" },
+    ]),
+    dictionaryMessage(0, points.keys),
+    batchMessage(points.step.length, [
+      indexColumn(Int32Array.from(points.key)),
+      float64Column(points.step),
+      timestampColumn(points.time),
+      float64Column(points.value),
+    ]),
+    endOfStream,
+  ];
+  return concatBytes(pieces);
+}
+
+/** Returns pieces of bytes as one. */
+export function concatBytes(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(pieces.reduce((n, piece) => n + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}
+
+/**
+ * Decodes the points of an Arrow IPC stream written by anyone: columns key (text, or a dictionary of text), step and
+ * value (any number type), and optionally time (a timestamp, or a number in ms). Throws an ApiError on anything else.
+ */
+export function pointsFromIPC(bytes: Uint8Array): Points {
+  const table = decode(bytes);
+  for (const name of table.names)
+    if (!["key", "step", "time", "value"].includes(name)) throw invalid(`unknown column: ${shown(name)}`);
+  const count = checkCount(table.numRows);
+  const points = emptyPoints([], count);
+  const index = new Map<string, number>();
+  const columns = { key: column(table, "key"), step: column(table, "step"), value: column(table, "value") };
+  const time = table.getChild("time");
+  for (let i = 0; i < count; i++) {
+    const key: unknown = columns.key.at(i);
+    if (typeof key !== "string") throw invalid(`invalid key at ${i}: ${shown(key)}`);
+    let k = index.get(key);
+    if (k === undefined) {
+      index.set(key, (k = points.keys.length));
+      points.keys.push(key);
+    }
+    points.key[i] = k;
+    points.step[i] = number(columns.step.at(i), "step", i);
+    points.value[i] = number(columns.value.at(i), "value", i);
+    const at: unknown = time?.at(i) ?? undefined;
+    points.time[i] = at === undefined ? NaN : number(at, "time", i);
+  }
+  return checkPoints(points);
+}
+
+function decode(bytes: Uint8Array) {
+  try {
+    // flechette reads buffers in place and needs them aligned to 8 bytes.
+    return tableFromIPC(bytes.byteOffset % 8 ? bytes.slice() : bytes, { useBigInt: false });
+  } catch (error) {
+    throw invalid(`malformed Arrow stream: ${(error as Error).message}`);
+  }
+}
+
+function column(table: ReturnType<typeof tableFromIPC>, name: string) {
+  const found = table.getChild(name);
+  if (!found) throw invalid(`missing column: ${name} (found ${shown(table.names.join(", "))})`);
+  return found;
+}
+
+function number(value: unknown, name: string, i: number): number {
+  if (typeof value !== "number") throw invalid(`invalid ${name} at ${i}: ${shown(value)}`);
+  return value;
+}
+
+const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);

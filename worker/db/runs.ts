@@ -1,0 +1,247 @@
+import type * as v from "valibot";
+import { flattenParams, type Params } from "../../wire/config.ts";
+import { seenUpTo, type Cursor } from "../../wire/cursor.ts";
+import { ApiError, shown } from "../../wire/error.ts";
+import type { NewExperiment } from "../../wire/experiment.ts";
+import { isId, newId } from "../../wire/id.ts";
+import { toJSON } from "../../wire/json.ts";
+import { nameFromId } from "../../wire/run-name.ts";
+import { isStalled, type Finish, type NewRun, type Run, type RunPatch } from "../../wire/run.ts";
+import { workspace } from "../env.ts";
+import { digestOf, logChange, now } from "./events.ts";
+import { insertExperiment } from "./experiments.ts";
+import { summariesFromText } from "./summaries.ts";
+import { patchTags } from "./tags.ts";
+
+const columns = `no, id, experiment, number, name, state, json(params) AS params, json(tags) AS tags, note, parent, source, error,
+  json(metrics) AS metrics, points, lines, started, ended, heartbeat, deleted, touched, rev, digest, ${now} AS now`;
+
+interface Row extends Omit<Run, "params" | "tags" | "metrics" | "stalled"> {
+  no: number;
+  params: string;
+  tags: string;
+  metrics: string;
+  touched: number;
+  rev: number;
+  digest: string;
+  now: number;
+}
+
+/** A run with its place in the stream of changes. */
+export interface FoundRun extends Run {
+  no: number;
+  touched: number;
+}
+
+function toRun({ rev: _, digest: __, now: at, ...row }: Row): FoundRun {
+  return {
+    ...row,
+    params: flattenParams(JSON.parse(row.params)), // gives NaN and ±Infinity back their type
+    tags: JSON.parse(row.tags),
+    metrics: summariesFromText(row.metrics),
+    stalled: isStalled(row, at),
+  };
+}
+
+/** Returns the run of an id, deleted or not; throws where there is none. */
+export async function selectRun(db: D1Database, id: string): Promise<FoundRun> {
+  return toRun(await selectRow(db, id));
+}
+
+async function selectRow(db: D1Database, id: string): Promise<Row> {
+  const row = await findRow(db, id);
+  if (!row) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `run not found: ${shown(id)}`);
+  return row;
+}
+
+function findRow(db: D1Database, id: string): Promise<Row | null> {
+  return db.prepare(`SELECT ${columns} FROM runs WHERE workspace = ? AND id = ?`).bind(workspace, id).first<Row>();
+}
+
+/** Which runs to select: of some experiments (ids), or by their own ids; all of the workspace where neither is given. */
+export interface RunSelection {
+  experiments?: string[] | undefined;
+  runs?: string[] | undefined;
+  /** only those that changed since, deleted ones included */
+  since?: Cursor | undefined;
+}
+
+/** Returns the selected runs, newest first. Without a cursor, deleted runs are left out. */
+export async function selectRuns(db: D1Database, { experiments, runs, since }: RunSelection): Promise<FoundRun[]> {
+  const { results } = await db
+    .prepare(
+      `SELECT ${columns} FROM runs WHERE workspace = ?1
+       AND (?2 IS NULL OR experiment IN (SELECT value FROM json_each(?2)))
+       AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))
+       AND CASE WHEN ?4 IS NULL THEN deleted IS NULL
+           ELSE touched > coalesce((SELECT value ->> 1 FROM json_each(?5) WHERE value ->> 0 = no), ?4) END
+       ORDER BY started DESC, no DESC`,
+    )
+    .bind(
+      workspace,
+      experiments ? JSON.stringify(experiments) : null,
+      runs ? JSON.stringify(runs) : null,
+      since ? seenUpTo(since, -1) : null,
+      JSON.stringify([...(since?.seen ?? [])]),
+    )
+    .all<Row>();
+  return results.map(toRun);
+}
+
+/**
+ * Creates a run, and its experiment where that is a name not yet known. The same request again, under the same id,
+ * answers with the run as it is by then and changes nothing.
+ */
+export async function createRun(db: D1Database, run: v.InferOutput<typeof NewRun>, who: string): Promise<Run> {
+  const digest = await digestOf(toJSON(run));
+  const id = run.id ?? newId();
+  const experiment: v.InferOutput<typeof NewExperiment> = {
+    name: run.experiment,
+    hypothesis: "",
+    metric: null,
+    direction: "min",
+    conclusion: "",
+    note: "",
+    tags: {},
+  };
+  const experimentId = newId();
+  const byName = isId(run.experiment)
+    ? []
+    : [
+        insertExperiment(db, experimentId, experiment, await digestOf(experiment)),
+        logChange(db, { who, what: "experiment.create", subject: experimentId, digest: await digestOf(experiment) }),
+      ];
+  await db.batch([
+    ...byName,
+    db
+      .prepare(
+        `INSERT INTO runs (workspace, id, experiment, number, name, state, params, tags, note, parent, source, metrics, started, heartbeat, touched, digest)
+         SELECT ?1, ?2, e.id, (SELECT coalesce(max(number), 0) + 1 FROM runs WHERE experiment = e.id), ?3, ?4, jsonb(?5), jsonb(?6), ?7, ?8, ?9,
+           jsonb('{}'), coalesce(?10, ${now}), ${now}, ${now}, ?11
+         FROM experiments e WHERE e.workspace = ?1 AND ${isId(run.experiment) ? "e.id" : "e.name"} = ?12
+         ON CONFLICT DO NOTHING`,
+      )
+      .bind(
+        workspace,
+        id,
+        run.name ?? "",
+        run.state,
+        toJSON(run.params),
+        toJSON(run.tags),
+        run.note,
+        run.parent,
+        run.source,
+        run.started ?? null,
+        digest,
+        run.experiment,
+      ),
+    logChange(db, { who, what: "run.create", subject: id, digest }),
+  ]);
+  const row = await findRow(db, id);
+  if (!row) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `experiment not found: ${run.experiment}`);
+  if (row.digest !== digest) throw new ApiError("RESOURCE_ALREADY_EXISTS", `run already exists with other content: ${id}`);
+  return row.name === "" ? nameRun(db, row) : toRun(row);
+}
+
+/** Names a run that was given no name, once its number is known. */
+async function nameRun(db: D1Database, row: Row): Promise<Run> {
+  const name = nameFromId(row.id, row.number);
+  await db.prepare("UPDATE runs SET name = ? WHERE no = ? AND name = ''").bind(name, row.no).run();
+  return toRun({ ...row, name });
+}
+
+/** Changes a run's name, note and tags, and adds params; a param that is set keeps its value. */
+export async function patchRun(db: D1Database, id: string, patch: v.InferOutput<typeof RunPatch>, who: string): Promise<Run> {
+  const digest = await digestOf(toJSON(patch));
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const row = await selectRow(db, id);
+    const { name = row.name, note = row.note } = patch;
+    const tags = patchTags(JSON.parse(row.tags), patch.tags);
+    const params = addParams(flattenParams(JSON.parse(row.params)), patch.params ?? {});
+    const [update] = await db.batch([
+      db
+        .prepare(
+          `UPDATE runs SET name = ?, note = ?, tags = jsonb(?), params = jsonb(?), rev = rev + 1, touched = max(${now}, touched + 1)
+           WHERE no = ? AND rev = ?`,
+        )
+        .bind(name, note, toJSON(tags), toJSON(params), row.no, row.rev),
+      logChange(db, { who, what: "run.patch", subject: id, digest }),
+    ]);
+    if (update!.meta.changes) return selectRun(db, id);
+  }
+  throw new ApiError("TEMPORARILY_UNAVAILABLE", `run is being changed by others: ${id}`);
+}
+
+function addParams(params: Params, added: Params): Params {
+  for (const [key, value] of Object.entries(added))
+    if (Object.hasOwn(params, key) && !Object.is(params[key], value))
+      throw new ApiError("RESOURCE_ALREADY_EXISTS", `param is already set: ${key} = ${shown(params[key])}, not ${shown(value)}`);
+  return { ...params, ...added };
+}
+
+/** Ends a run in a state. Told the same again, it stays as it is; told another state, it refuses. */
+export async function finishRun(db: D1Database, id: string, { state, error, ended }: v.InferOutput<typeof Finish>, who: string): Promise<Run> {
+  await db.batch([
+    db
+      .prepare(
+        `UPDATE runs SET state = ?, error = ?, ended = max(started, coalesce(?, ${now})), heartbeat = ${now}, rev = rev + 1, touched = max(${now}, touched + 1)
+         WHERE workspace = ? AND id = ? AND state IN ('running', 'scheduled') AND deleted IS NULL`,
+      )
+      .bind(state, error, ended ?? null, workspace, id),
+    logChange(db, { who, what: "run.finish", subject: id, digest: await digestOf({ state, error }) }),
+  ]);
+  const run = await selectRun(db, id);
+  if (run.deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${id}`);
+  if (run.state !== state) throw new ApiError("INVALID_STATE", `run is closed: ${id} (${run.state}, not ${state})`);
+  return run;
+}
+
+/** Says that a run is still going, or has started again after it ended. */
+export async function resumeRun(db: D1Database, id: string, who: string): Promise<Run> {
+  await db.batch([
+    db
+      .prepare(
+        `UPDATE runs SET state = 'running', error = '', ended = NULL, heartbeat = ${now}, rev = rev + 1, touched = max(${now}, touched + 1)
+         WHERE workspace = ? AND id = ? AND state <> 'running' AND deleted IS NULL`,
+      )
+      .bind(workspace, id),
+    logChange(db, { who, what: "run.resume", subject: id, digest: await digestOf("running") }),
+  ]);
+  const run = await selectRun(db, id);
+  if (run.deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${id}`);
+  return run;
+}
+
+/** Notes that a run was heard of. Not a change: it is not logged and no cursor moves. */
+export async function beat(db: D1Database, id: string): Promise<void> {
+  const { meta } = await db.prepare(`UPDATE runs SET heartbeat = ${now} WHERE workspace = ? AND id = ?`).bind(workspace, id).run();
+  if (!meta.changes) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `run not found: ${shown(id)}`);
+}
+
+/** Deletes a run, or takes it back; what is so already stays as it is. */
+export async function deleteRun(db: D1Database, id: string, remove: boolean, who: string): Promise<Run> {
+  const what = remove ? "run.delete" : "run.restore";
+  await db.batch([
+    db
+      .prepare(
+        `UPDATE runs SET deleted = ${remove ? now : "NULL"}, rev = rev + 1, touched = max(${now}, touched + 1)
+         WHERE workspace = ? AND id = ? AND deleted IS ${remove ? "" : "NOT"} NULL`,
+      )
+      .bind(workspace, id),
+    logChange(db, { who, what, subject: id, digest: await digestOf(what) }),
+  ]);
+  return selectRun(db, id);
+}
+
+/** Removes a deleted run for good, with its points, lines and files; the contents of its files are collected later. */
+export async function purgeRun(db: D1Database, id: string, who: string): Promise<void> {
+  const { no, deleted } = await selectRun(db, id);
+  if (!deleted) throw new ApiError("INVALID_STATE", `run is not deleted: ${id}`);
+  // A run restored meanwhile stays whole: each statement looks again.
+  const gone = "(SELECT no FROM runs WHERE no = ? AND deleted IS NOT NULL)";
+  await db.batch([
+    ...["tail", "console", "files"].map((table) => db.prepare(`DELETE FROM ${table} WHERE run = ${gone}`).bind(no)),
+    db.prepare("DELETE FROM runs WHERE no = ? AND deleted IS NOT NULL").bind(no),
+    logChange(db, { who, what: "run.purge", subject: id, digest: await digestOf("run.purge") }),
+  ]);
+}

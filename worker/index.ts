@@ -1,0 +1,66 @@
+import { Hono } from "hono";
+import { HTTPException } from "hono/http-exception";
+import { ApiError } from "../wire/error.ts";
+import { identify } from "./auth/visitor.ts";
+import { collectFiles } from "./db/files.ts";
+import type { App, Env } from "./env.ts";
+import { openapi } from "./openapi.ts";
+import { guard, noSuchRoute, route } from "./route.ts";
+import { consoleLines } from "./routes/console.ts";
+import { experiments } from "./routes/experiments.ts";
+import { files } from "./routes/files.ts";
+import { points } from "./routes/points.ts";
+import { runs } from "./routes/runs.ts";
+
+export const app = new Hono<App>();
+
+app.use(async (c, next) => {
+  c.set("visitor", await identify(c.req.raw, c.env));
+  await next();
+});
+
+app.use(guard);
+const api = new Hono<App>()
+  .get("/health", route({ right: "reader", summary: "Whether the server answers" }), (c) => c.json({ ok: true }))
+  .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) => c.json(openapi(app)));
+for (const noun of [experiments, runs, points, consoleLines, files]) api.route("/", noun);
+app.route("/api/v1", api);
+
+app.get("*", route({ right: "reader", summary: "The pages" }), async (c) => {
+  if (c.req.path.startsWith("/api/")) throw noSuchRoute(c);
+  const asset = await c.env.ASSETS.fetch(c.req.raw);
+  const page = new Response(asset.body, asset);
+  page.headers.set("content-security-policy", pagePolicy);
+  page.headers.set("x-content-type-options", "nosniff");
+  page.headers.set("referrer-policy", "no-referrer");
+  return page;
+});
+
+/** Our pages run our own scripts and nothing else, and talk to nobody else. */
+const pagePolicy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+app.notFound((c) => answerError(noSuchRoute(c)));
+
+app.onError((error) => {
+  if (error instanceof ApiError) return answerError(error);
+  if (error instanceof HTTPException) return answerError(new ApiError("INVALID_PARAMETER_VALUE", error.message, error.status));
+  if (/overloaded|queued for too long|object to be reset|Network connection lost/i.test(error.message))
+    return answerError(new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`));
+  console.error(error);
+  return answerError(new ApiError("INTERNAL_ERROR", "internal error"));
+});
+
+function answerError(error: ApiError): Response {
+  const headers = new Headers({ "content-type": "application/json", "cache-control": "no-store" });
+  if (error.status === 401) headers.set("www-authenticate", 'Basic realm="Assay", charset="UTF-8"');
+  if (error.status === 503) headers.set("retry-after", "2");
+  return new Response(JSON.stringify(error), { status: error.status, headers });
+}
+
+export default {
+  fetch: app.fetch,
+  async scheduled(_, env) {
+    await collectFiles(env);
+  },
+} satisfies ExportedHandler<Env>;

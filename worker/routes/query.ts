@@ -1,0 +1,32 @@
+import * as v from "valibot";
+
+/** Query parameters arrive as lists of text, since each may repeat. */
+export const list = v.array(v.string());
+
+/** A parameter given once. */
+export const text = v.pipe(list, v.length(1, "expected it once"), v.transform(([value]) => value!));
+
+/** A parameter that is a number. */
+export const number = v.pipe(
+  text,
+  v.check((value) => value.trim() !== "" && Number.isFinite(Number(value)), "expected a number"),
+  v.transform(Number),
+);
+
+/** A parameter that is a whole number from 0. */
+export const count = (most: number) =>
+  v.pipe(
+    number,
+    v.check((value) => Number.isSafeInteger(value) && value >= 0 && value <= most, `expected a whole number up to ${most}`),
+  );
+
+/** Who sent a batch, and which of theirs it is: a retry under the same two changes nothing. */
+export const sender = {
+  writer: v.optional(
+    v.pipe(
+      text,
+      v.check((value) => /^[\w.:-]{1,64}$/.test(value), "expected 1 to 64 letters, digits and . : _ -"),
+    ),
+  ),
+  seq: v.optional(count(Number.MAX_SAFE_INTEGER)),
+};

@@ -1,0 +1,357 @@
+import { ApiError, shown } from "../wire/error.ts";
+import { maxFile } from "../wire/file.ts";
+import { arrowType, pointsToIPC } from "../wire/point-ipc.ts";
+import { Refusal, type Api } from "./api.ts";
+import {
+  operationRecord,
+  readRecords,
+  type Head,
+  type Journal,
+  type Operation,
+} from "./journal/journal.ts";
+import { planCut, type Cut } from "./plan.ts";
+
+/** The least time between two rounds of requests of a run that is logging, in ms. */
+const interval = 500;
+/** How long a run may say nothing before it sends a heartbeat, in ms. */
+const beatAfter = 15_000;
+
+/** How far a delivery is. */
+export interface Progress {
+  /** bytes of the journal delivered, and in all */
+  delivered: number;
+  total: number;
+  points: number;
+  /** what went wrong last, while it is being tried again or for good */
+  problem?: string | undefined;
+}
+
+/**
+ * Delivers a journal to its server: cuts it into requests, numbers them, notes the numbers in the journal before they
+ * are sent, and sends each until it is answered. The same code sends what a live run logs and what a dead one left.
+ */
+export class Delivery {
+  readonly #journal: Journal;
+  readonly #api: Api;
+  readonly #warn: (message: string) => void;
+  #head!: Head;
+  #shapes: string[][] = [];
+  /** the cuts made before, by where they begin */
+  #cuts = new Map<number, { seq: number; to: number }>();
+  #seq = 0;
+  #delivered = 0;
+  #points = 0;
+  #isFinished = false;
+  #problem: string | undefined;
+  #refused = false;
+  #warned = false;
+  #running: Promise<void> | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** asked to drain, or nudged, while a round was under way */
+  #again = false;
+  #more = false;
+  #heard = Date.now();
+  #stopped = new AbortController();
+
+  /** whether the server is on this machine, where compressing costs more than sending */
+  readonly #isNear: boolean;
+
+  private constructor(journal: Journal, api: Api, warn: (message: string) => void) {
+    this.#isNear = /^(127\.0\.0\.1|localhost|\[::1\])$/.test(new URL(api.url).hostname);
+    this.#journal = journal;
+    this.#api = api;
+    this.#warn = warn;
+  }
+
+  /** Returns the delivery of a journal, with what an earlier process did of it found out. */
+  static async of(
+    journal: Journal,
+    api: Api,
+    { warn = (message: string) => console.warn(message) } = {},
+  ): Promise<Delivery> {
+    const delivery = new Delivery(journal, api, warn);
+    await delivery.#recover();
+    return delivery;
+  }
+
+  /** Finds the cuts and acknowledgements, and the shapes declared before what is delivered. */
+  async #recover(): Promise<void> {
+    const shapes: { at: number; keys: string[] }[] = [];
+    for await (const { start, operation } of this.#records(0)) {
+      if (operation?.op === "head") this.#head = operation;
+      else if (operation?.op === "shape") shapes.push({ at: start, keys: operation.keys });
+      else if (operation?.op === "cut") {
+        this.#cuts.set(operation.from, operation);
+        this.#seq = Math.max(this.#seq, operation.seq + 1);
+      } else if (operation?.op === "done")
+        this.#delivered = Math.max(this.#delivered, operation.to);
+    }
+    this.#shapes = shapes.filter(({ at }) => at < this.#delivered).map(({ keys }) => keys);
+  }
+
+  async *#records(from: number) {
+    const page = 4_000_000;
+    for (let at = from; at < this.#journal.size;) {
+      let size = page;
+      let end = at;
+      while (end === at) {
+        const bytes = await this.#journal.read(at, at + size);
+        for (const record of readRecords(bytes, at)) {
+          yield record;
+          end = record.end;
+        }
+        if (end === at && bytes.length < size) return; // a record cut off by a crash
+        size *= 2;
+      }
+      at = end;
+    }
+  }
+
+  get head(): Head {
+    return this.#head;
+  }
+
+  get progress(): Progress {
+    return {
+      delivered: this.#delivered,
+      total: this.#journal.size,
+      points: this.#points,
+      problem: this.#problem,
+    };
+  }
+
+  get isFinished(): boolean {
+    return this.#isFinished;
+  }
+
+  /** Whether the server refused points for good: they stay in the journal. */
+  get isRefused(): boolean {
+    return this.#refused;
+  }
+
+  /** Says that there is something to deliver, soon. */
+  nudge(): void {
+    if (this.#running) this.#more = true;
+    else if (this.#timer === undefined && this.#isOpen)
+      this.#wait(interval, () => void this.drain());
+  }
+
+  /** Sends a heartbeat if nothing else was sent for a while. */
+  async beat(): Promise<void> {
+    if (this.#running || Date.now() - this.#heard < beatAfter) return;
+    this.#heard = Date.now();
+    await this.#api.request("POST", `/runs/${this.#head.run}/heartbeat`).catch(() => undefined);
+  }
+
+  /** Delivers all there is by now; resolves when that is delivered or refused for good, or `stop` is called. */
+  drain(): Promise<void> {
+    if (!this.#running) clearTimeout(this.#timer);
+    this.#again = true;
+    return (this.#running ??= this.#deliver());
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#stopped.abort();
+  }
+
+  get #isOpen(): boolean {
+    return !this.#stopped.signal.aborted && !this.#refused && !this.#isFinished;
+  }
+
+  async #deliver(): Promise<void> {
+    this.#timer = undefined;
+    try {
+      while (this.#isOpen && this.#again) {
+        this.#again = false;
+        for (let cut; this.#isOpen && (cut = await this.#nextCut());) await this.#sendCut(cut);
+      }
+    } catch (error) {
+      // A mistake of ours or an unreadable journal must not end the training, whose unhandled rejection this would be.
+      this.#problem = (error as Error).message;
+      this.#refused = true;
+      this.#warn(
+        `assay: run ${this.#head.run} cannot be sent: ${this.#problem}; its journal is ${this.#journal.place}`,
+      );
+    }
+    this.#running = undefined;
+    if (this.#more) {
+      this.#more = false;
+      this.nudge();
+    }
+  }
+
+  /** Makes the next cut, or finds it made before; notes it in the journal, so that a later process makes the same. */
+  async #nextCut(): Promise<(Cut & { seq: number }) | undefined> {
+    const from = this.#delivered;
+    const known = this.#cuts.get(from);
+    const records = [];
+    for await (const record of this.#records(from)) {
+      records.push(record);
+      if (known ? record.end >= known.to : record.end - from > 2_000_000) break;
+    }
+    const shapes = [...this.#shapes];
+    const cut = planCut(records, shapes, { from, ...(known ? { to: known.to } : {}) });
+    if (cut.to === from) return undefined;
+    this.#nextShapes = shapes;
+    if (isEmpty(cut)) {
+      this.#acknowledge(cut, { note: false });
+      return this.#nextCut();
+    }
+    const seq = known?.seq ?? this.#seq++;
+    if (!known) this.#note({ op: "cut", seq, from, to: cut.to });
+    return { ...cut, seq };
+  }
+
+  #nextShapes: string[][] = [];
+
+  #note(operation: Operation): void {
+    this.#journal.append(operationRecord(operation));
+  }
+
+  #acknowledge(cut: Cut, { note = true } = {}): void {
+    this.#delivered = cut.to;
+    this.#shapes = this.#nextShapes;
+    this.#cuts.delete(cut.from);
+    if (note) this.#note({ op: "done", to: cut.to });
+  }
+
+  async #sendCut(cut: Cut & { seq: number }): Promise<void> {
+    const run = `/runs/${this.#head.run}`;
+    const query = { writer: this.#head.writer, seq: cut.seq };
+    if (cut.start && !(await this.#send("start", "POST", "/runs", { body: cut.start }))) return;
+    if (cut.patch && !(await this.#send("patch", "PATCH", run, { body: cut.patch }))) return;
+    if (cut.points) {
+      const bytes = pointsToIPC(cut.points);
+      const headers = {
+        "content-type": arrowType,
+        ...(this.#isNear ? {} : { "content-encoding": "gzip" }),
+      };
+      const body = this.#isNear ? bytes : await gzip(bytes);
+      if (!(await this.#send("points", "POST", `${run}/points`, { query, body, headers }))) return;
+      this.#points += cut.points.step.length;
+    }
+    if (
+      cut.lines.length &&
+      !(await this.#send("lines", "POST", `${run}/console`, { query, body: cut.lines }))
+    )
+      return;
+    for (const file of cut.files) if (!(await this.#sendFile(file))) return;
+    if (cut.finish && !(await this.#send("finish", "POST", `${run}/finish`, { body: cut.finish })))
+      return;
+    this.#acknowledge(cut);
+    this.#isFinished = cut.finish !== undefined;
+  }
+
+  async #sendFile({ path, reference, type }: Extract<Operation, { op: "file" }>): Promise<boolean> {
+    const content = await this.#journal.content(reference);
+    if (!content || content.size > maxFile) {
+      this.#warn(
+        `assay: artifact ${shown(path)} ${content ? `is too large: ${content.size} bytes, limit ${maxFile}` : `is gone: ${reference}`}`,
+      );
+      return true;
+    }
+    const headers: Record<string, string> = { "content-type": type };
+    if (content.size <= 32_000_000) headers["x-content-sha256"] = await sha256(content);
+    const encoded = path.split("/").map(encodeURIComponent).join("/");
+    return this.#send("file", "PUT", `/runs/${this.#head.run}/files/${encoded}`, {
+      body: content,
+      headers,
+    });
+  }
+
+  /**
+   * Sends one request until it is answered. Resolves to false where delivery must end: it was stopped, or the server
+   * refused the run or its points for good. A refused patch, line or file is said once and passed over.
+   */
+  async #send(
+    what: "start" | "patch" | "points" | "lines" | "file" | "finish",
+    method: string,
+    path: string,
+    options: Parameters<Api["request"]>[2],
+  ): Promise<boolean> {
+    for (let attempt = 0; ; attempt++) {
+      if (this.#stopped.signal.aborted) return false;
+      try {
+        const response = await this.#api.request(method, path, {
+          ...options,
+          signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(120_000)]),
+        });
+        await response.arrayBuffer();
+        this.#heard = Date.now();
+        this.#problem = undefined;
+        return true;
+      } catch (error) {
+        if (isFinal(error)) {
+          this.#warn(`assay: ${what} of run ${this.#head.run} refused: ${error.message}`);
+          if (what === "patch" || what === "lines" || what === "file") return true;
+          this.#problem = error.message;
+          this.#refused = true;
+          return false;
+        }
+        this.#problem = reason(error);
+        if (!this.#warned && !this.#stopped.signal.aborted) {
+          this.#warned = true;
+          this.#warn(
+            `assay: ${this.#api.url} does not answer (${this.#problem}); logging goes on into ${this.#journal.place}`,
+          );
+        }
+        await this.#pause(
+          Math.max(error instanceof Refusal ? (error.retryAfter ?? 0) : 0, backOff(attempt)),
+        );
+      }
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#stopped.signal.addEventListener("abort", () => resolve(), { once: true });
+      this.#wait(ms, resolve);
+    });
+  }
+
+  /** A timer that keeps no process alive; `finish` does that while it waits. */
+  #wait(ms: number, then: () => void): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      then();
+    }, ms);
+    (this.#timer as { unref?: () => void }).unref?.();
+  }
+}
+
+const isEmpty = (cut: Cut): boolean =>
+  !cut.start &&
+  !cut.patch &&
+  !cut.points &&
+  !cut.finish &&
+  cut.lines.length + cut.files.length === 0;
+
+/** Whether asking again cannot help. A wrong token can be mended while the run goes on; so can a proxy in between. */
+function isFinal(error: unknown): error is ApiError {
+  return (
+    error instanceof ApiError &&
+    error.status >= 400 &&
+    error.status < 500 &&
+    ![401, 403, 407, 408, 425, 429].includes(error.status)
+  );
+}
+
+/** Half a second, doubled at each attempt up to 30 s, of which a random half is taken off: clients must not retry in step. */
+const backOff = (attempt: number): number =>
+  Math.min(500 * 2 ** attempt, 30_000) * (0.5 + Math.random() / 2);
+
+function reason(error: unknown): string {
+  const cause = (error as { cause?: { code?: string } }).cause?.code;
+  return cause ?? (error as Error).message;
+}
+
+async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
+  const stream = new Blob([bytes as BlobPart]).stream().pipeThrough(new CompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function sha256(content: Blob): Promise<string> {
+  const hash = await crypto.subtle.digest("SHA-256", await content.arrayBuffer());
+  return Array.from(new Uint8Array(hash), (b) => b.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,210 @@
+import { tableFromIPC, type Table } from "apache-arrow";
+import { journalOf, platform } from "#platform";
+import { flattenParams } from "../wire/config.ts";
+import type { ConsoleLine } from "../wire/console.ts";
+import type { Experiment, ExperimentPatch, NewExperiment } from "../wire/experiment.ts";
+import type { FileTree, RunFile } from "../wire/file.ts";
+import { newId } from "../wire/id.ts";
+import { toJSON } from "../wire/json.ts";
+import type { Finish, Run, RunPatch } from "../wire/run.ts";
+import { Api, Refusal, type ApiOptions } from "./api.ts";
+import { Delivery } from "./delivery.ts";
+import { operationRecord } from "./journal/journal.ts";
+import { LoggedRun } from "./run.ts";
+
+/** Which runs a table holds. */
+export interface RunsOptions {
+  /** a filter, such as `params.lr < 0.1 AND state = 'finished'` */
+  where?: string;
+  /** such as `metrics.loss, started desc`; defaults to newest first */
+  order?: string;
+  /** such as `["name", "params.lr", "metrics.loss.min"]`; defaults to all */
+  columns?: string[];
+  limit?: number;
+  /** the cursor of an earlier table, for what changed since */
+  since?: string;
+}
+
+/** Which points a table holds: of experiments (ids or names), or of runs. */
+export interface PointsSelection {
+  experiment?: string | string[];
+  run?: string | string[];
+  key?: string | string[];
+  /** the least and greatest step */
+  from?: number;
+  to?: number;
+  since?: string;
+}
+
+/** A run to start. */
+export interface RunOptions {
+  /** its name; an unknown one is created */
+  experiment: string;
+  name?: string;
+  /** nested config is flattened with dots */
+  params?: Record<string, unknown>;
+  tags?: Record<string, string> | string[];
+  note?: string;
+  /** the id of the run it belongs to */
+  parent?: string;
+  /** what started it; defaults to the script's path */
+  source?: string;
+}
+
+/** An experiment tracker: what a server holds, as Arrow tables, and a way to log more. */
+export class Lab {
+  readonly url: string;
+  readonly #api: Api;
+
+  /** Labs are made by `connect`. */
+  constructor(api: Api) {
+    this.url = api.url;
+    this.#api = api;
+  }
+
+  /** Returns the experiments as a table, newest first. */
+  experiments({ archived = false }: { archived?: boolean } = {}): Promise<Table> {
+    return this.#table("/experiments.arrow", { archived: archived ? "true" : undefined });
+  }
+
+  /** Returns the runs of an experiment (id or name; all where it is left out) as a table; `cursorOf` gives its cursor. */
+  runs(experiment?: string | string[], options: RunsOptions = {}): Promise<Table> {
+    return this.#table("/runs.arrow", { experiment, ...options });
+  }
+
+  /** Returns every point of an experiment, or of what is selected, as a table of run, key, step, time and value. */
+  points(selection: string | PointsSelection): Promise<Table> {
+    return this.#table(
+      "/points.arrow",
+      typeof selection === "string" ? { experiment: selection } : { ...selection },
+    );
+  }
+
+  async #table(
+    path: string,
+    query: Record<string, string | number | string[] | undefined>,
+  ): Promise<Table> {
+    const response = await this.#api.request("GET", path, { query });
+    return tableFromIPC(new Uint8Array(await response.arrayBuffer()));
+  }
+
+  /** Returns an experiment by id or name. */
+  experiment(idOrName: string): Promise<Experiment> {
+    return this.#api.json("GET", `/experiments/${encodeURIComponent(idOrName)}`);
+  }
+
+  /** Creates an experiment; where one of that name is there already, returns it as it is. */
+  async createExperiment(experiment: NewExperiment): Promise<Experiment> {
+    try {
+      return await this.#api.json("POST", "/experiments", { body: { id: newId(), ...experiment } });
+    } catch (error) {
+      if (error instanceof Refusal && error.code === "RESOURCE_ALREADY_EXISTS" && !experiment.id)
+        return this.experiment(experiment.name);
+      throw error;
+    }
+  }
+
+  patchExperiment(idOrName: string, patch: ExperimentPatch): Promise<Experiment> {
+    return this.#api.json("PATCH", `/experiments/${encodeURIComponent(idOrName)}`, { body: patch });
+  }
+
+  /** Returns a run with its params, tags and the summary of each metric. */
+  run(id: string): Promise<Run> {
+    return this.#api.json("GET", `/runs/${id}`);
+  }
+
+  patchRun(id: string, patch: RunPatch): Promise<Run> {
+    return this.#api.json("PATCH", `/runs/${id}`, { body: patch });
+  }
+
+  finishRun(id: string, finish: Finish): Promise<Run> {
+    return this.#api.json("POST", `/runs/${id}/finish`, { body: finish });
+  }
+
+  deleteRun(id: string): Promise<Run> {
+    return this.#api.json("DELETE", `/runs/${id}`);
+  }
+
+  restoreRun(id: string): Promise<Run> {
+    return this.#api.json("POST", `/runs/${id}/restore`);
+  }
+
+  /** Returns console lines after a line number, or the last `tail`. */
+  console(
+    run: string,
+    options: { after?: number; limit?: number; tail?: number } = {},
+  ): Promise<{ lines: ConsoleLine[]; total: number; next: number }> {
+    return this.#api.json("GET", `/runs/${run}/console`, { query: options });
+  }
+
+  /** Returns a run's files, as a list and as a tree. */
+  files(run: string): Promise<{ files: RunFile[]; tree: FileTree }> {
+    return this.#api.json("GET", `/runs/${run}/files`);
+  }
+
+  /** Returns the response that holds a file's content. */
+  file(run: string, path: string): Promise<Response> {
+    return this.#api.request(
+      "GET",
+      `/runs/${run}/files/${path.split("/").map(encodeURIComponent).join("/")}`,
+    );
+  }
+
+  /**
+   * Starts a run. It does not wait for the server, and does not fail for lack of one: the run and what it logs go to a
+   * journal first. Throws only where the options themselves are wrong.
+   */
+  async startRun({
+    experiment,
+    params = {},
+    source = platform.source(),
+    ...rest
+  }: RunOptions): Promise<LoggedRun> {
+    const id = newId();
+    const body = JSON.parse(
+      toJSON({
+        id,
+        experiment,
+        params: flattenParams(params),
+        source,
+        started: Date.now(),
+        ...rest,
+      }),
+    );
+    const journal = await journalOf(id);
+    const head = {
+      op: "head" as const,
+      url: this.url,
+      run: id,
+      writer: newId().slice(16),
+      ...platform.owner(),
+    };
+    journal.append(operationRecord(head));
+    journal.append(operationRecord({ op: "start", body }));
+    const delivery = await Delivery.of(journal, this.#api);
+    const run = new LoggedRun({
+      id,
+      url: `${this.url}/runs/${id}`,
+      journal,
+      delivery,
+      closed: platform.unwatch,
+    });
+    platform.watch(run);
+    void delivery.drain();
+    return run;
+  }
+}
+
+/** Returns a table's cursor: given as `since`, the next table holds only what changed. */
+export const cursorOf = (table: Table): string | undefined => table.schema.metadata.get("cursor");
+
+/**
+ * Returns the lab at a server's address; defaults to ASSAY_URL, or the page's own origin in a browser, or
+ * http://127.0.0.1:8787. The token defaults to ASSAY_TOKEN. It does not wait for the server.
+ */
+export async function connect(
+  url: string = platform.url(),
+  { token = platform.token(), ...options }: ApiOptions = {},
+): Promise<Lab> {
+  return new Lab(new Api(url, { token, ...options }));
+}

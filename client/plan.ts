@@ -1,0 +1,109 @@
+import { emptyPoints, type Points } from "../wire/point.ts";
+import type { JournalRecord, Operation } from "./journal/journal.ts";
+
+type OperationOf<Name extends Operation["op"]> = Extract<Operation, { op: Name }>;
+
+/** What one range of a journal has to say to the server: at most one request of each kind, then its files, then the end. */
+export interface Cut {
+  from: number;
+  to: number;
+  start?: OperationOf<"start">["body"];
+  patch?: OperationOf<"patch">["body"];
+  points?: Points;
+  lines: { text: string; stream: "out" | "err"; time: number }[];
+  files: OperationOf<"file">[];
+  finish?: OperationOf<"finish">["body"];
+}
+
+/** How much one request carries. */
+const limits = { points: 10_000, keys: 5_000, lines: 2_000, characters: 500_000 };
+
+/**
+ * Plans the next cut: the records from `from` on, until a request is full or the run ends. `shapes` gains the shapes
+ * declared on the way. `to` holds a recovered cut to where it ended when it was first sent, whatever the limits are now.
+ */
+export function planCut(
+  records: Iterable<JournalRecord>,
+  shapes: string[][],
+  { from, to = Infinity }: { from: number; to?: number },
+): Cut {
+  const cut: Cut = { from, to: from, lines: [], files: [] };
+  const rows = new Rows(shapes);
+  let characters = 0;
+  for (const { end, cells, operation } of records) {
+    if (end > to) break;
+    const isFull =
+      rows.count >= limits.points ||
+      rows.keys.size >= limits.keys ||
+      cut.lines.length >= limits.lines ||
+      characters >= limits.characters;
+    if (to === Infinity && isFull) break;
+    cut.to = end;
+    if (cells) rows.add(cells);
+    else if (operation) characters += take(cut, operation, shapes);
+    if (cut.finish) break;
+  }
+  if (rows.count) cut.points = rows.toPoints();
+  return cut;
+}
+
+function take(cut: Cut, operation: Operation, shapes: string[][]): number {
+  if (operation.op === "shape") shapes.push(operation.keys);
+  else if (operation.op === "start") cut.start = operation.body;
+  else if (operation.op === "finish") cut.finish = operation.body;
+  else if (operation.op === "file") cut.files.push(operation);
+  else if (operation.op === "print") {
+    const { text, stream, time } = operation;
+    cut.lines.push({ text, stream, time });
+    return text.length + 40;
+  } else if (operation.op === "patch") {
+    const { params, tags, ...rest } = operation.body;
+    cut.patch = {
+      ...cut.patch,
+      ...rest,
+      ...(params ? { params: { ...cut.patch?.params, ...params } } : {}),
+      ...(tags ? { tags: { ...cut.patch?.tags, ...tags } } : {}),
+    };
+  }
+  return 0;
+}
+
+/** Gathers rows of cells into columns of points. */
+class Rows {
+  readonly keys = new Map<string, number>();
+  count = 0;
+  readonly #shapes: string[][];
+  readonly #lots: Float64Array[] = [];
+
+  constructor(shapes: string[][]) {
+    this.#shapes = shapes;
+  }
+
+  add(cells: Float64Array): void {
+    this.#lots.push(cells);
+    for (let at = 0; at < cells.length;) {
+      const shape = this.#shapes[cells[at]!]!;
+      for (const key of shape) if (!this.keys.has(key)) this.keys.set(key, this.keys.size);
+      this.count += shape.length;
+      at += 3 + shape.length;
+    }
+  }
+
+  toPoints(): Points {
+    const points = emptyPoints([...this.keys.keys()], this.count);
+    const numbers = this.#shapes.map((shape) => shape.map((key) => this.keys.get(key)!));
+    let i = 0;
+    for (const cells of this.#lots)
+      for (let at = 0; at < cells.length;) {
+        const keys = numbers[cells[at]!]!;
+        for (let k = 0; k < keys.length; k++, i++) {
+          points.key[i] = keys[k]!;
+          points.step[i] = cells[at + 1]!;
+          points.time[i] = Math.floor(cells[at + 2]!);
+          points.value[i] = cells[at + 3 + k]!;
+        }
+        at += 3 + keys.length;
+      }
+    return points;
+  }
+}

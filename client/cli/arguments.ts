@@ -1,0 +1,11 @@
+/** What a user typed wrong; printed without a stack, exit code 2. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
+
+/** Returns the whole number that an option's text stands for. */
+export function wholeNumber(name: string, text: string): number {
+  if (!/^\d{1,15}$/.test(text))
+    throw new UsageError(`invalid --${name}: ${text} (expected a whole number)`);
+  return Number(text);
+}

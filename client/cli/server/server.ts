@@ -1,0 +1,106 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Cron } from "croner";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { childrenOf, lock } from "./lock.ts";
+import { migrate, migrationsIn } from "./migrate.ts";
+
+/** A running embedded server. */
+export interface Server {
+  url: string;
+  /** whether its data folder was new when it started */
+  isNew: boolean;
+  /** Stops it; what it has accepted is on disk. */
+  close(): Promise<void>;
+}
+
+/** The built Worker: dist/worker beside dist/cli. */
+const built = fileURLToPath(new URL("../worker/", import.meta.url));
+
+/**
+ * Starts the built Worker in Miniflare, on loopback only. Data lies in `data`, which one server at a time may hold.
+ * Port 0 takes any free one. Throws where the port is taken or the folder is held.
+ */
+export async function startServer({
+  port,
+  data,
+  worker = built,
+}: {
+  port: number;
+  data: string;
+  worker?: string;
+}): Promise<Server> {
+  const isNew = !existsSync(join(data, "v3"));
+  const held = lock(data);
+  try {
+    const { cronTriggers, assets, ...options } = JSON.parse(
+      readFileSync(join(worker, "options.json"), "utf8"),
+    );
+    const miniflare = new Miniflare(
+      convertV4MiniflareOptions({
+        host: "127.0.0.1",
+        port,
+        cf: false,
+        logRequests: false,
+        log: new Log(LogLevel.ERROR),
+        resourcePersistencePath: join(data, "v3"),
+        workers: [
+          {
+            name: "assay",
+            rootPath: data,
+            ...options,
+            modules: [
+              {
+                type: "ESModule",
+                path: "index.js",
+                contents: readFileSync(join(worker, "index.js"), "utf8"),
+              },
+            ],
+            d1Databases: { DB: "assay" },
+            r2Buckets: { FILES: "assay" },
+            bindings: { LOOPBACK: "1" },
+            assets: { ...assets, directory: join(worker, "../app") },
+          },
+        ],
+      }),
+    );
+    const address = await miniflare.ready;
+    const url = `http://127.0.0.1:${address.port}`;
+    held.note({ url, children: childrenOf(process.pid) });
+    await migrateOnce(miniflare, data, join(worker, "migrations"));
+    const crons = cronTriggers.map(
+      (cron: string) =>
+        new Cron(cron, { unref: true, protect: true, catch: true }, () => fire(miniflare, cron)),
+    );
+    return {
+      url,
+      isNew,
+      async close() {
+        for (const cron of crons) cron.stop();
+        await miniflare.dispose();
+        held.release();
+      },
+    };
+  } catch (error) {
+    held.release();
+    throw (error as { code?: string }).code === "EADDRINUSE" ||
+      /EADDRINUSE|Address already in use/i.test(String(error))
+      ? new Error(`port ${port} is in use; choose another with --port`)
+      : error;
+  }
+}
+
+async function fire(miniflare: Miniflare, cron: string): Promise<void> {
+  const worker = await miniflare.getWorker("assay");
+  await worker.scheduled({ cron, scheduledTime: new Date() });
+}
+
+/** Asks the database what it has had only where a mark beside it does not say so: the question takes longer than the start. */
+async function migrateOnce(miniflare: Miniflare, data: string, folder: string): Promise<void> {
+  const mark = join(data, "v3", "migrated");
+  const names = migrationsIn(folder).join("\n");
+  if (existsSync(mark) && readFileSync(mark, "utf8") === names) return;
+  await migrate(await miniflare.getD1Database("DB"), folder);
+  writeFileSync(mark, names);
+}

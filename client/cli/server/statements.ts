@@ -1,0 +1,7 @@
+/** Splits a migration into statements; ours end in a semicolon at a line's end and hold no triggers. */
+export const statementsOf = (sql: string): string[] =>
+  sql
+    .replace(/--.*$/gm, "")
+    .split(/;\s*$/m)
+    .map((statement) => statement.trim())
+    .filter(Boolean);

@@ -342,8 +342,8 @@ const backOff = (attempt: number): number =>
   Math.min(500 * 2 ** attempt, 30_000) * (0.5 + Math.random() / 2);
 
 function reason(error: unknown): string {
-  const cause = (error as { cause?: { code?: string } }).cause?.code;
-  return cause ?? (error as Error).message;
+  const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
+  return cause?.code ?? cause?.message ?? message;
 }
 
 async function gzip(bytes: Uint8Array): Promise<Uint8Array> {

@@ -228,7 +228,9 @@ export class LoggedRun {
     await Promise.all(this.#keeping);
     this.endNow(state, error);
     clearInterval(this.#beats);
-    await within(timeout, this.#delivery.drain());
+    // A server that is known not to answer is given a last chance, not the whole time.
+    const isDown = this.#delivery.progress.problem !== undefined;
+    await within(isDown ? Math.min(timeout, 1000) : timeout, this.#delivery.drain());
     this.#delivery.stop();
     this.#closed(this);
     const delivered = this.#delivery.isFinished;

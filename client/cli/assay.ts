@@ -53,9 +53,12 @@ function say(text: string): number {
 
 /** Returns the exit code of an error, after saying it: usage and refusals without a stack. */
 function report(error: unknown): number {
-  const { message, code, cause } = error as Error & { code?: string; cause?: { code?: string } };
+  const { message, code, cause } = error as Error & {
+    code?: string;
+    cause?: { code?: string; message?: string };
+  };
   const isUsage = error instanceof UsageError || code?.startsWith("ERR_PARSE_ARGS");
-  console.error(`assay: ${cause?.code ? `${message}: ${cause.code}` : message}`);
+  console.error(`assay: ${cause ? `${message}: ${cause.code ?? cause.message}` : message}`);
   if (isUsage) console.error("assay help shows the commands and their options");
   else if (!(error instanceof ApiError) && process.env["ASSAY_DEBUG"]) console.error(error);
   return isUsage ? 2 : 1;

@@ -44,12 +44,15 @@ export async function run(args: string[]): Promise<number> {
 function stopSignal(): { promise: Promise<void>; signal: AbortSignal } {
   const controller = new AbortController();
   const promise = new Promise<void>((resolve) => {
-    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      // Miniflare's own listeners would end the process before it has closed.
+      process.removeAllListeners(name);
       process.on(name, () => {
         if (controller.signal.aborted) process.exit(130);
         controller.abort();
         resolve();
       });
+    }
   });
   return { promise, signal: controller.signal };
 }

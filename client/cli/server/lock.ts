@@ -56,7 +56,7 @@ function clearStale(data: string, file: string): void {
     throw new Error(
       `data folder ${data} is held by process ${holder.pid}${holder.url ? ` at ${holder.url}` : ""}; stop it first, or use another --data`,
     );
-  for (const pid of holder?.children ?? []) if (commandOf(pid).includes("workerd")) tryKill(pid);
+  for (const pid of holder?.children ?? []) if (commandOf(pid).includes("workerd")) kill(pid);
   // Another start may have cleared and taken the lock by now: what is moved away must be what was read.
   const moved = `${file}.stale.${process.pid}`;
   try {
@@ -118,21 +118,37 @@ function ps(pid: number, field: string): string {
 /** Returns the processes that a process started. */
 export function childrenOf(pid: number): number[] {
   try {
-    return execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" })
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
       .trim()
-      .split("\n")
-      .map((line) => line.trim().split(/\s+/).map(Number))
-      .filter(([, parent]) => parent === pid)
-      .map(([child]) => child!);
+      .split(" ")
+      .filter(Boolean)
+      .map(Number);
   } catch {
-    return [];
+    const table = execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" })
+      .trim()
+      .split("\n");
+    const pairs = table.map((line) => line.trim().split(/\s+/).map(Number));
+    return pairs.filter(([, parent]) => parent === pid).map(([child]) => child!);
   }
 }
 
-function tryKill(pid: number): void {
+/** Kills a process and waits until it is gone, and its port with it. */
+function kill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // gone by itself
+    return; // gone by itself
+  }
+  const sleeper = new Int32Array(new SharedArrayBuffer(4));
+  for (let round = 0; round < 300 && isRunning(pid); round++) Atomics.wait(sleeper, 0, 0, 10);
+}
+
+/** Whether a process runs; one that nobody has reaped yet does not. */
+function isRunning(pid: number): boolean {
+  try {
+    return statOf(pid)[0] !== "Z";
+  } catch {
+    const state = ps(pid, "stat");
+    return state !== "" && !state.startsWith("Z");
   }
 }

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Cron } from "croner";
@@ -34,6 +35,7 @@ export async function startServer({
   const isNew = !existsSync(join(data, "v3"));
   const held = lock(data);
   try {
+    await checkPort(port);
     const { cronTriggers, assets, ...options } = JSON.parse(
       readFileSync(join(worker, "options.json"), "utf8"),
     );
@@ -84,11 +86,24 @@ export async function startServer({
     };
   } catch (error) {
     held.release();
-    throw (error as { code?: string }).code === "EADDRINUSE" ||
-      /EADDRINUSE|Address already in use/i.test(String(error))
-      ? new Error(`port ${port} is in use; choose another with --port`)
-      : error;
+    throw error;
   }
+}
+
+/** Throws where a port is taken; Miniflare would wait for it without a word. */
+async function checkPort(port: number): Promise<void> {
+  const probe = createServer();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  probe.once("error", ({ code, message }: NodeJS.ErrnoException) =>
+    reject(
+      new Error(
+        code === "EADDRINUSE" ? `port ${port} is in use; choose another with --port` : message,
+      ),
+    ),
+  );
+  probe.listen(port, "127.0.0.1", resolve);
+  await promise;
+  await new Promise((closed) => probe.close(closed));
 }
 
 async function fire(miniflare: Miniflare, cron: string): Promise<void> {

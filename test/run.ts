@@ -1,0 +1,115 @@
+// npm test: brings what the tests need, runs them all, and ends with the line "N passed, N failed".
+// Arguments go to vitest: npm test -- test/wire
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+const root = join(import.meta.dirname, "..");
+const cache = join(root, ".cache");
+const python = join(cache, "venv/bin/python");
+const packages = ["polars==1.35.2", "pyarrow==22.0.0", "pandas==2.3.3"];
+mkdirSync(cache, { recursive: true });
+
+run(process.execPath, ["build.ts"]);
+const chromium = findChromium() ?? installChromium();
+const readers = hasReaders() || installReaders();
+if (!chromium)
+  console.log(
+    "skipped: tests in Chromium (none found, and this user may not install it; set CHROMIUM to its path)",
+  );
+if (!readers)
+  console.log("skipped: tests with Python's readers (no python3 with venv, or no package index)");
+
+const report = join(cache, "report.json");
+const vitest = spawnSync(
+  process.execPath,
+  [
+    "node_modules/vitest/vitest.mjs",
+    "run",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${report}`,
+    ...process.argv.slice(2),
+  ],
+  {
+    cwd: root,
+    stdio: "inherit",
+    env: {
+      ...process.env,
+      CHROMIUM: chromium ?? "",
+      PYTHON: readers ? python : "",
+      WRANGLER_SEND_METRICS: "false",
+      CLOUDFLARE_CF_FETCH_ENABLED: "false",
+      WRANGLER_LOG_PATH: join(cache, "wrangler"),
+    },
+  },
+);
+const { numPassedTests, numFailedTests, testResults } = JSON.parse(
+  readFileSync(report, "utf8"),
+) as {
+  numPassedTests: number;
+  numFailedTests: number;
+  testResults: { status: string; assertionResults: unknown[] }[];
+};
+// A file that cannot even be loaded has no tests to count.
+const broken = testResults.filter(
+  ({ status, assertionResults }) => status === "failed" && assertionResults.length === 0,
+).length;
+const failed =
+  numFailedTests + broken + (vitest.status !== 0 && numFailedTests + broken === 0 ? 1 : 0);
+console.log(`${numPassedTests} passed, ${failed} failed`);
+process.exitCode = failed ? 1 : 0;
+
+function findChromium(): string | undefined {
+  const known = [
+    process.env["CHROMIUM"],
+    "/usr/bin/chromium",
+    "/usr/bin/chromium-browser",
+    "/usr/bin/google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+  ];
+  return known.find((path) => path && existsSync(path));
+}
+
+function installChromium(): string | undefined {
+  if (!mayInstall()) return undefined;
+  console.log("installing Chromium for the tests in a browser");
+  run("apt-get", ["update", "-qq"], true);
+  run("apt-get", ["install", "-y", "-qq", "chromium"], true);
+  return findChromium();
+}
+
+function hasReaders(): boolean {
+  return (
+    existsSync(python) && spawnSync(python, ["-c", "import polars, pyarrow, pandas"]).status === 0
+  );
+}
+
+function installReaders(): boolean {
+  const venv = () => run("python3", ["-m", "venv", join(cache, "venv")], true);
+  if (
+    !venv() &&
+    !(mayInstall() && run("apt-get", ["install", "-y", "-qq", "python3-venv"], true) && venv())
+  )
+    return false;
+  return (
+    run(python, ["-m", "pip", "install", "-q", "--disable-pip-version-check", ...packages], true) &&
+    hasReaders()
+  );
+}
+
+const mayInstall = (): boolean => process.getuid?.() === 0 && existsSync("/usr/bin/apt-get");
+
+function run(command: string, args: string[], mayFail = false): boolean {
+  try {
+    execFileSync(command, args, {
+      cwd: root,
+      stdio: mayFail ? "ignore" : "inherit",
+      env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+    });
+    return true;
+  } catch (error) {
+    if (!mayFail) throw error;
+    return false;
+  }
+}

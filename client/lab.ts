@@ -11,6 +11,7 @@ import { Api, Refusal, type ApiOptions } from "./api.ts";
 import { Delivery } from "./delivery.ts";
 import { operationRecord } from "./journal/journal.ts";
 import { LoggedRun } from "./run.ts";
+import { syncJournal, type SyncOutcome } from "./sync.ts";
 
 /** Which runs a table holds. */
 export interface RunsOptions {
@@ -56,10 +57,13 @@ export class Lab {
   readonly url: string;
   readonly #api: Api;
 
+  readonly #token: string | undefined;
+
   /** Labs are made by `connect`. */
-  constructor(api: Api) {
-    this.url = api.url;
-    this.#api = api;
+  constructor(url: string, options: ApiOptions) {
+    this.#api = new Api(url, options);
+    this.#token = options.token;
+    this.url = this.#api.url;
   }
 
   /** Returns the experiments as a table, newest first. */
@@ -193,6 +197,26 @@ export class Lab {
     void delivery.drain();
     return run;
   }
+
+  /** Sends what earlier runs logged to this server and could not send, because their process or page died. */
+  async sync({ timeout = 60_000 }: { timeout?: number } = {}): Promise<SyncOutcome[]> {
+    const outcomes: SyncOutcome[] = [];
+    for (const open of await platform.journals()) {
+      const journal = await open();
+      const { head } = await Delivery.of(journal, this.#api);
+      if (head && head.url !== this.url) journal.close();
+      else
+        outcomes.push(
+          await syncJournal(journal, {
+            url: this.url,
+            token: this.#token,
+            timeout,
+            isAlive: platform.isAlive,
+          }),
+        );
+    }
+    return outcomes;
+  }
 }
 
 /** Returns a table's cursor: given as `since`, the next table holds only what changed. */
@@ -206,5 +230,5 @@ export async function connect(
   url: string = platform.url(),
   { token = platform.token(), ...options }: ApiOptions = {},
 ): Promise<Lab> {
-  return new Lab(new Api(url, { token, ...options }));
+  return new Lab(url, { token, ...options });
 }

@@ -103,14 +103,14 @@ function showExperiment(
           <main>${body()}</main>`,
         root,
       );
-      placeCharts();
     }),
     effect(() => {
-      void live.version.value; // redraw when points were appended
-      for (const [key, chart] of charts) chart.update(linesOf(key));
+      void live.version.value; // points were appended
+      placeCharts(live.loaded.value ? metrics.value : []);
     }),
     effect(() => {
-      for (const chart of charts.values()) chart.light(lit.value);
+      const id = lit.value;
+      for (const chart of charts.values()) chart.light(id);
     }),
   ];
 
@@ -238,10 +238,9 @@ function showExperiment(
   `;
 
   /** Charts are uPlot's to draw: they are made once, and lit-html leaves their container alone. */
-  function placeCharts(): void {
+  function placeCharts(keys: string[]): void {
     const container = root.querySelector(".charts");
     if (!container) return;
-    const keys = metrics.value;
     for (const [key, chart] of charts)
       if (!keys.includes(key)) {
         chart.destroy();

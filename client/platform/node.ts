@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { journalFolder, openFileJournal } from "../journal/file.ts";
-import type { Journal } from "../journal/journal.ts";
+import { journalFolder, journalsIn, openFileJournal } from "../journal/file.ts";
+import type { Head, Journal } from "../journal/journal.ts";
 import type { LoggedRun } from "../run.ts";
 
 /** How long a process that must end waits for the server, in ms. */
@@ -59,6 +59,20 @@ export const platform = {
   source: (): string => process.argv[1] ?? "",
   /** who writes the journal, so that `assay sync` leaves the journals of living processes alone */
   owner: (): { pid: number; host: string } => ({ pid: process.pid, host: hostname() }),
+
+  isAlive({ pid, host }: Head): boolean {
+    if (pid === undefined || host !== hostname()) return false;
+    try {
+      process.kill(pid, 0);
+      return true;
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === "EPERM";
+    }
+  },
+
+  /** Returns how to open each journal that was left on this machine. */
+  journals: async (): Promise<(() => Promise<Journal>)[]> =>
+    journalsIn(journalFolder()).map((path) => async () => openFileJournal(path, { isNew: false })),
 
   /** Ends a run with its process: finished, failed by an uncaught exception, or killed by Ctrl-C or SIGTERM. */
   watch(run: LoggedRun): void {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 const root = join(import.meta.dirname, "..");
 const cache = join(root, ".cache");
 const python = join(cache, "venv/bin/python");
-const packages = ["polars==1.35.2", "pyarrow==22.0.0", "pandas==2.3.3"];
+const packages = ["polars==2.1.0", "pyarrow==26.0.1", "pandas==3.1.1"];
 mkdirSync(cache, { recursive: true });
 
 run(process.execPath, ["build.ts"]);

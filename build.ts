@@ -1,32 +1,12 @@
 // Builds everything into dist/, unless it is built already: node build.ts [--force] [--watch]
-import { build, context, type BuildOptions } from "esbuild";
-import { createHash } from "node:crypto";
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import type { BuildOptions, PluginBuild } from "esbuild";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
+import { isBuilt, stamp, stampFile } from "./run.mjs";
 
 const root = import.meta.dirname;
 const dist = join(root, "dist");
-const sources = [
-  "wire",
-  "worker",
-  "client",
-  "notebooks",
-  "build.ts",
-  "package.json",
-  "package-lock.json",
-  "wrangler.toml",
-  "tsconfig.json",
-];
 
 const shared: BuildOptions = {
   absWorkingDir: root,
@@ -91,9 +71,10 @@ const app: BuildOptions = {
 };
 
 if (process.argv.includes("--watch")) await watch();
-else if (process.argv.includes("--force") || !isFresh()) await buildAll();
+else if (process.argv.includes("--force") || !isBuilt()) await buildAll();
 
 async function buildAll(): Promise<void> {
+  const { build } = await import("esbuild");
   rmSync(dist, { recursive: true, force: true });
   mkdirSync(dist);
   const [, , , , pages] = await Promise.all([
@@ -107,14 +88,15 @@ async function buildAll(): Promise<void> {
   cpSync(join(root, "worker/migrations"), join(dist, "worker/migrations"), { recursive: true });
   writeFileSync(join(dist, "worker/options.json"), JSON.stringify(await workerOptions()));
   declareTypes();
-  writeFileSync(join(dist, "stamp"), stamp());
+  writeFileSync(stampFile, stamp());
 }
 
 /** Rebuilds the pages as they change; the Worker is wrangler dev's to rebuild. */
 async function watch(): Promise<void> {
+  const { context } = await import("esbuild");
   const plugin = {
     name: "shell",
-    setup: (b: import("esbuild").PluginBuild) =>
+    setup: (b: PluginBuild) =>
       b.onEnd(({ metafile }) => metafile && writeShell(Object.keys(metafile.outputs))),
   };
   const pages = await context({ ...app, plugins: [plugin] });
@@ -157,23 +139,4 @@ function declareTypes(): void {
     { cwd: root, encoding: "utf8" },
   );
   if (tsc.status !== 0) throw new Error(`types of the client: ${tsc.stdout}${tsc.stderr}`);
-}
-
-function isFresh(): boolean {
-  const file = join(dist, "stamp");
-  return existsSync(file) && readFileSync(file, "utf8") === stamp();
-}
-
-/** A digest of the sources' names, sizes and times. */
-function stamp(): string {
-  const hash = createHash("sha256");
-  for (const source of sources) visit(join(root, source));
-  return hash.digest("hex");
-
-  function visit(path: string): void {
-    const stat = statSync(path, { throwIfNoEntry: false });
-    if (!stat) return;
-    if (stat.isDirectory()) for (const name of readdirSync(path).sort()) visit(join(path, name));
-    else hash.update(`${path} ${stat.size} ${stat.mtimeMs}\n`);
-  }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { spawnSync } from "node:child_process";
-import { createRequire } from "node:module";
+import { createRequire, enableCompileCache } from "node:module";
 import { UsageError } from "./arguments.ts";
 import { ApiError } from "../../wire/error.ts";
 
@@ -63,6 +63,8 @@ function report(error: unknown): number {
   else if (!(error instanceof ApiError) && process.env["ASSAY_DEBUG"]) console.error(error);
   return isUsage ? 2 : 1;
 }
+
+enableCompileCache?.();
 
 const [major] = process.versions.node.split(".").map(Number);
 if (major! < 22) {

@@ -88,6 +88,8 @@ export function metricChart({
     const [muted, hair, faint] = [colour("muted"), colour("hair"), colour("faint")];
     plot.style.color = "";
     const isNarrow = plot.clientWidth < 480;
+    const isDense =
+      Math.max(...lines.map(({ series }) => series.step.length)) > plot.clientWidth / 2;
     const axis = {
       stroke: muted,
       font: "11px Inter, system-ui, sans-serif",
@@ -131,7 +133,7 @@ export function metricChart({
           ...lines.map(({ name, colour, dash }) => ({
             label: name,
             stroke: colour,
-            width: 1.4,
+            width: isDense ? 1 : 1.4,
             dash,
             points: { show: false },
             spanGaps: false,

@@ -34,9 +34,19 @@ export function experimentsPage(lab: Lab, root: HTMLElement): () => void {
           </section>
           ${
             experiments?.length
-              ? html`<ul class="list">
-                  ${experiments.map(row)}
-                </ul>`
+              ? html`<table class="list">
+                  <thead>
+                    <tr>
+                      <th>Experiment</th>
+                      <th class="hide-s">decides</th>
+                      <th class="num">runs</th>
+                      <th class="num hide-s">created</th>
+                    </tr>
+                  </thead>
+                  <tbody>
+                    ${experiments.map(row)}
+                  </tbody>
+                </table>`
               : experiments
                 ? firstRun("my-experiment")
                 : problem.value
@@ -55,15 +65,15 @@ export function experimentsPage(lab: Lab, root: HTMLElement): () => void {
 }
 
 const row = ({ name, hypothesis, metric, direction, runs, created }: Experiment) => html`
-  <li>
-    <a href="/experiments/${encodeURIComponent(name)}">
-      <span class="strong">${name}</span>
-      <span class="muted hide-s"
-        >${metric ? `${metric} ${direction === "max" ? "▲" : "▼"}` : ""}</span
-      >
-      <span class="num">${formatCount(runs)} ${runs === 1 ? "run" : "runs"}</span>
-      <span class="muted num hide-s">${formatAgo(created, Date.now())}</span>
-      ${hypothesis ? html`<span class="question">${hypothesis}</span>` : ""}
-    </a>
-  </li>
+  <tr>
+    <td>
+      <a href="/experiments/${encodeURIComponent(name)}">
+        <span class="strong">${name}</span>
+        ${hypothesis ? html`<span class="question">${hypothesis}</span>` : ""}
+      </a>
+    </td>
+    <td class="muted hide-s">${metric ? `${metric} ${direction === "max" ? "▲" : "▼"}` : ""}</td>
+    <td class="num">${formatCount(runs)}</td>
+    <td class="muted num hide-s">${formatAgo(created, Date.now())}</td>
+  </tr>
 `;

@@ -3,7 +3,7 @@ import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } 
 import { join } from "node:path";
 
 /** Who holds a data folder. */
-export interface Holder {
+interface Holder {
   pid: number;
   /** when the process started, as the system tells it: a pid alone may have been given to another since */
   born: string;
@@ -66,12 +66,6 @@ function clearStale(data: string, file: string): void {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
   rmSync(moved, { force: true });
-}
-
-/** Returns who holds a data folder, if anyone living does. */
-export function holderOf(data: string): Holder | undefined {
-  const holder = readHolder(join(data, "lock"));
-  return holder && isAlive(holder) ? holder : undefined;
 }
 
 function readHolder(file: string): Holder | undefined {

@@ -48,6 +48,7 @@ export function isBuilt() {
 
 if (import.meta.main) {
   if (!isBuilt()) {
+    console.error("assay: building, a few seconds");
     const { status } = spawnSync(process.execPath, [join(root, "build.ts")], { stdio: "inherit" });
     if (status !== 0) process.exit(status ?? 1);
   }

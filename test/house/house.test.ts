@@ -60,6 +60,15 @@ test("the Worker is smaller than the README's promise", () => {
   expect(gzipSync(readFileSync(join(root, "dist/worker/index.js"))).length).toBeLessThan(250_000);
 });
 
+test(
+  "wrangler takes the configuration and bundles the Worker for deployment",
+  { timeout: 60_000 },
+  () => {
+    const args = ["deploy", "--dry-run", "--outdir", ".cache/deploy"];
+    expect(complaintsOf("wrangler/bin/wrangler.js", args)).toBe("");
+  },
+);
+
 test("every version is exact, and flechette is the one that installs", () => {
   const { dependencies, devDependencies, overrides } = JSON.parse(
     readFileSync(join(root, "package.json"), "utf8"),

@@ -16,7 +16,11 @@ export interface Watched {
 /** Opens a page in a new context; errors on its console and requests to other origins are collected. */
 export async function openPage(
   url: string,
-  { width = 1440, height = 900, scheme = "light" as "light" | "dark" } = {},
+  {
+    width = 1440,
+    height = 900,
+    scheme = "light",
+  }: { width?: number; height?: number; scheme?: "light" | "dark" } = {},
 ): Promise<Watched> {
   browser ??= await chromium.launch({
     executablePath,

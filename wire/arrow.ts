@@ -22,7 +22,10 @@ export interface ArrowColumn {
 export const endOfStream = new Uint8Array([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 
 /** Returns the schema message: a stream's first. `metadata` is text that travels with the table. */
-export function schemaMessage(fields: ArrowField[], metadata: Record<string, string> = {}): Uint8Array {
+export function schemaMessage(
+  fields: ArrowField[],
+  metadata: Record<string, string> = {},
+): Uint8Array {
   const b = new FlatBuilder();
   const pairs = Object.entries(metadata).map(([key, value]) => {
     const [k, v] = [b.string(key), b.string(value)];
@@ -45,7 +48,8 @@ function fieldTable(b: FlatBuilder, { name, type, dictionary }: ArrowField): num
     timestamp: () => [10, b.table([int16(1)])],
   }[type]() as [number, number];
   const index = dictionary === undefined ? 0 : b.table([int32(32), int8(1)]);
-  const encoding = dictionary === undefined ? 0 : b.table([int64(dictionary), offset(index), int8(0)]);
+  const encoding =
+    dictionary === undefined ? 0 : b.table([int64(dictionary), offset(index), int8(0)]);
   return b.table([
     offset(nameAt),
     int8(type === "dictionary" ? 0 : 1),
@@ -85,7 +89,12 @@ function recordBatchTable(b: FlatBuilder, length: number, columns: ArrowColumn[]
   return b.table([int64(length), offset(nodes), offset(buffers)]);
 }
 
-function withBody(b: FlatBuilder, type: number, header: number, columns: ArrowColumn[]): Uint8Array {
+function withBody(
+  b: FlatBuilder,
+  type: number,
+  header: number,
+  columns: ArrowColumn[],
+): Uint8Array {
   const buffers = columns.flatMap((column) => column.buffers);
   const bodyLength = buffers.reduce((n, buffer) => n + padded(buffer.byteLength), 0);
   const head = message(b, type, header, bodyLength);
@@ -115,13 +124,20 @@ function message(b: FlatBuilder, type: number, header: number, bodyLength: numbe
 const padded = (n: number): number => (n + 7) & ~7;
 
 const noBytes = new Uint8Array(0);
-const bytesOf = (array: Float64Array | Int32Array): Uint8Array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+const bytesOf = (array: Float64Array | Int32Array): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
 /** A column of numbers, none of them null (NaN is a number). */
-export const float64Column = (values: Float64Array): ArrowColumn => ({ nulls: 0, buffers: [noBytes, bytesOf(values)] });
+export const float64Column = (values: Float64Array): ArrowColumn => ({
+  nulls: 0,
+  buffers: [noBytes, bytesOf(values)],
+});
 
 /** A column of places in a dictionary. */
-export const indexColumn = (values: Int32Array): ArrowColumn => ({ nulls: 0, buffers: [noBytes, bytesOf(values)] });
+export const indexColumn = (values: Int32Array): ArrowColumn => ({
+  nulls: 0,
+  buffers: [noBytes, bytesOf(values)],
+});
 
 /** A column of times given as whole milliseconds in float64; on the wire they are int64, as Arrow has it. */
 export function timestampColumn(times: Float64Array): ArrowColumn {
@@ -135,7 +151,10 @@ export function timestampColumn(times: Float64Array): ArrowColumn {
 }
 
 /** A column of any of our types in which null and undefined stand for missing values. */
-export function nullableColumn(type: Exclude<ArrowType, "dictionary">, values: unknown[]): ArrowColumn {
+export function nullableColumn(
+  type: Exclude<ArrowType, "dictionary">,
+  values: unknown[],
+): ArrowColumn {
   const isNull = values.map((value) => value === null || value === undefined);
   const nulls = isNull.filter(Boolean).length;
   const column = {
@@ -169,10 +188,22 @@ interface Slot {
   write(view: DataView, at: number, root: FlatBuilder): void;
 }
 const int8 = (value: number): Slot => ({ size: 1, write: (view, at) => view.setInt8(at, value) });
-const int16 = (value: number): Slot => ({ size: 2, write: (view, at) => view.setInt16(at, value, true) });
-const int32 = (value: number): Slot => ({ size: 4, write: (view, at) => view.setInt32(at, value, true) });
-const int64 = (value: number): Slot => ({ size: 8, write: (view, at) => view.setBigInt64(at, BigInt(value), true) });
-const offset = (to: number): Slot => ({ size: 4, write: (view, at, b) => view.setUint32(at, b.distance(at, to), true) });
+const int16 = (value: number): Slot => ({
+  size: 2,
+  write: (view, at) => view.setInt16(at, value, true),
+});
+const int32 = (value: number): Slot => ({
+  size: 4,
+  write: (view, at) => view.setInt32(at, value, true),
+});
+const int64 = (value: number): Slot => ({
+  size: 8,
+  write: (view, at) => view.setBigInt64(at, BigInt(value), true),
+});
+const offset = (to: number): Slot => ({
+  size: 4,
+  write: (view, at, b) => view.setUint32(at, b.distance(at, to), true),
+});
 
 /**
  * Builds FlatBuffers, Arrow's metadata encoding, from the back to the front, so that what is pointed at exists before
@@ -219,7 +250,9 @@ class FlatBuilder {
     const at = this.#reserve(4 + 4 * positions.length, 4);
     const view = this.#view();
     view.setUint32(at, positions.length, true);
-    positions.forEach((to, i) => view.setUint32(at + 4 + 4 * i, this.distance(at + 4 + 4 * i, to), true));
+    positions.forEach((to, i) =>
+      view.setUint32(at + 4 + 4 * i, this.distance(at + 4 + 4 * i, to), true),
+    );
     return this.#position;
   }
 

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { ApiError, shown } from "./error.ts";
 import { maybeNumber } from "./json.ts";
-import { isName, text } from "./parse.ts";
+import { isName } from "./parse.ts";
 
 /** A param: a named input value, set once. NaN and ±Infinity cross the wire as their three strings. */
 export type Param = number | string | boolean | null;
@@ -12,53 +12,86 @@ export type Tags = Record<string, string>;
  * Returns nested config as flat params: objects join with dots, arrays become their JSON.
  * `{optim: {lr: 0.1}, layers: [64, 64]}` → `{"optim.lr": 0.1, layers: "[64,64]"}`.
  */
-export function flattenParams(config: Record<string, unknown>, prefix = "", into: Params = {}): Params {
+export function flattenParams(config: Record<string, unknown>): Params {
+  return Object.fromEntries(flatEntries(config, "")); // defines each name, "__proto__" too, where assigning would not
+}
+
+function* flatEntries(config: Record<string, unknown>, prefix: string): Generator<[string, Param]> {
   for (const [name, value] of Object.entries(config)) {
     const key = prefix + name;
-    if (!isName(key)) throw new ApiError("INVALID_PARAMETER_VALUE", `invalid param name: ${shown(key)}`);
-    if (value === undefined) continue;
-    if (isPlainObject(value)) flattenParams(value, `${key}.`, into);
-    else into[key] = toParam(key, value);
+    if (!isName(key)) throw invalid(`invalid param name: ${shown(key)}`);
+    if (isPlainObject(value)) yield* flatEntries(value, `${key}.`);
+    else if (value !== undefined) yield [key, toParam(key, value)];
   }
-  return into;
 }
 
 function toParam(key: string, value: unknown): Param {
   if (value === null || typeof value === "boolean" || typeof value === "number") return value;
   if (typeof value === "bigint") return String(value);
-  const string = typeof value === "string" ? value : value instanceof Date ? value.toISOString() : JSON.stringify(value);
-  if (typeof string !== "string") throw new ApiError("INVALID_PARAMETER_VALUE", `invalid param ${key}: ${shown(value)}`);
+  const string = typeof value === "string" ? value : JSON.stringify(value);
+  if (typeof string !== "string") throw invalid(`invalid param ${key}: ${shown(value)}`);
   if (string.length > maxParam)
-    throw new ApiError("INVALID_PARAMETER_VALUE", `param is too long: ${key} has ${string.length} characters, limit ${maxParam}`);
+    throw invalid(`param is too long: ${key} has ${string.length} characters, limit ${maxParam}`);
+  if (!string.isWellFormed()) throw invalid(`invalid param ${key}: ${shown(value)}`);
   return maybeNumber(string) ?? string;
 }
 
 const maxParam = 16_384;
+const maxTag = 8_000;
+const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
 
 const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
 
-/** Params at the door: any nesting in, flat and typed out. */
-export const ParamsSchema = v.pipe(
-  v.record(v.string(), v.unknown()),
-  v.rawTransform(({ dataset, addIssue, NEVER }) => {
-    try {
-      return flattenParams(dataset.value);
-    } catch (error) {
-      addIssue({ message: (error as Error).message });
-      return NEVER;
-    }
-  }),
-);
+/** What users name themselves, parsed by a function: valibot's records leave out names such as "constructor". */
+const parsedBy = <I, T>(
+  isIt: (value: unknown) => boolean,
+  expected: string,
+  parse: (value: I) => T,
+) =>
+  v.pipe(
+    v.custom<I>(isIt, expected),
+    v.rawTransform<I, T>(({ dataset, addIssue, NEVER }) => {
+      try {
+        return parse(dataset.value);
+      } catch (error) {
+        addIssue({ message: (error as Error).message });
+        return NEVER;
+      }
+    }),
+  );
 
-const TagValue = v.pipe(v.union([v.string(), v.number(), v.boolean()]), v.transform(String), text(8_000));
-const TagName = v.pipe(v.string(), v.check(isName, "expected a tag name of 1 to 250 characters"));
+function tagEntry([name, value]: readonly [unknown, unknown]): [string, string] {
+  const text = typeof value === "number" || typeof value === "boolean" ? String(value) : value;
+  if (typeof name !== "string" || !isName(name)) throw invalid(`invalid tag name: ${shown(name)}`);
+  if (typeof text !== "string" || !text.isWellFormed())
+    throw invalid(`invalid tag ${name}: ${shown(value)}`);
+  if (text.length > maxTag)
+    throw invalid(`tag is too long: ${name} has ${text.length} characters, limit ${maxTag}`);
+  return [name, text];
+}
+
+/** Params at the door: any nesting in, flat and typed out. */
+export const ParamsSchema = parsedBy(isPlainObject, "expected an object", flattenParams);
 
 /** Tags at the door: names to text; a list of names stands for names with empty text. */
-export const TagsSchema = v.union([
-  v.record(TagName, TagValue),
-  v.pipe(v.array(TagName), v.transform((names): Tags => Object.fromEntries(names.map((name) => [name, ""])))),
-]);
+export const TagsSchema = parsedBy(
+  (value) => isPlainObject(value) || Array.isArray(value),
+  "expected an object or a list of names",
+  (tags: Record<string, unknown> | string[]): Tags =>
+    Object.fromEntries(
+      (Array.isArray(tags) ? tags.map((name) => [name, ""] as const) : Object.entries(tags)).map(
+        tagEntry,
+      ),
+    ),
+);
 
 /** A change of tags: null takes a tag away. */
-export const TagsPatch = v.record(TagName, v.nullable(TagValue));
+export const TagsPatch = parsedBy(
+  isPlainObject,
+  "expected an object",
+  (tags: Record<string, unknown>): Record<string, string | null> =>
+    Object.fromEntries(
+      Object.entries(tags).map((entry) => (entry[1] === null ? [entry[0], null] : tagEntry(entry))),
+    ),
+);

@@ -19,5 +19,13 @@ const Line = v.strictObject({
 });
 
 /** Lines at the door: texts, or texts with their stream and time. */
-export const NewLines = v.array(v.union([v.pipe(text(100_000), v.transform((line) => ({ text: line, stream: "out" as const, time: undefined }))), Line]));
+export const NewLines = v.array(
+  v.union([
+    v.pipe(
+      text(100_000),
+      v.transform((line) => ({ text: line, stream: "out" as const, time: undefined })),
+    ),
+    Line,
+  ]),
+);
 export type NewLine = { text: string; stream: "out" | "err"; time?: number | undefined };

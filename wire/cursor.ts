@@ -15,12 +15,18 @@ export const start: Cursor = { at: 0, seen: new Map() };
 const margin = 60_000;
 
 /** Returns the cursor behind a set of changes, as text for a URL: `<at>.<run>-<change>.…`, all in base 36. */
-export function formatCursor(changes: Iterable<[run: number, at: number]>, from: Cursor = start): string {
+export function formatCursor(
+  changes: Iterable<[run: number, at: number]>,
+  from: Cursor = start,
+): string {
   const seen = new Map(from.seen);
   for (const [run, at] of changes) seen.set(run, Math.max(at, seen.get(run) ?? 0));
   const at = Math.max(from.at, ...seen.values());
   const near = [...seen].filter(([, change]) => change > at - margin);
-  return [at.toString(36), ...near.map(([run, change]) => `${run.toString(36)}-${(at - change).toString(36)}`)].join(".");
+  return [
+    at.toString(36),
+    ...near.map(([run, change]) => `${run.toString(36)}-${(at - change).toString(36)}`),
+  ].join(".");
 }
 
 /** Returns the cursor that a text stands for; undefined is the start. */
@@ -40,4 +46,5 @@ export function parseCursor(text: string | undefined): Cursor {
 }
 
 /** Changes of a run after this are new to the holder of the cursor. */
-export const seenUpTo = ({ at, seen }: Cursor, run: number): number => seen.get(run) ?? Math.max(0, at - margin);
+export const seenUpTo = ({ at, seen }: Cursor, run: number): number =>
+  seen.get(run) ?? Math.max(0, at - margin);

@@ -46,10 +46,13 @@ export class ApiError extends Error {
 /** Returns a value as an error message shows it: JSON where it can be, cut at 80 characters. */
 export function shown(value: unknown): string {
   const text = typeof value === "string" ? value : (safeJSON(value) ?? String(value));
-  const printable = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, (c) =>
-    `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  const printable = text.replace(
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
-  return printable.length > 80 ? `${printable.slice(0, 80)}… (${text.length} characters)` : printable;
+  return printable.length > 80
+    ? `${printable.slice(0, 80)}… (${text.length} characters)`
+    : printable;
 }
 
 function safeJSON(value: unknown): string | undefined {

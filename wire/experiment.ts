@@ -25,10 +25,16 @@ export interface Experiment {
   runs: number;
 }
 
-export const Id = v.pipe(v.string(), v.check((id) => isId(id), "expected 32 lower-case hex digits"));
+export const Id = v.pipe(
+  v.string(),
+  v.check((id) => isId(id), "expected 32 lower-case hex digits"),
+);
 
 // A name that looks like an id could never be reached: paths take an id or a name.
-const ExperimentName = v.pipe(Name, v.check((name) => !isId(name), "expected a name, not an id"));
+const ExperimentName = v.pipe(
+  Name,
+  v.check((name) => !isId(name), "expected a name, not an id"),
+);
 
 const described = {
   hypothesis: text(10_000),
@@ -50,5 +56,7 @@ export const NewExperiment = v.strictObject({
 });
 export type NewExperiment = v.InferInput<typeof NewExperiment>;
 
-export const ExperimentPatch = v.partial(v.strictObject({ name: ExperimentName, ...described, tags: TagsPatch }));
+export const ExperimentPatch = v.partial(
+  v.strictObject({ name: ExperimentName, ...described, tags: TagsPatch }),
+);
 export type ExperimentPatch = v.InferInput<typeof ExperimentPatch>;

@@ -48,7 +48,10 @@ export function treeFromFiles(files: RunFile[]): FileTree {
     root.size += rest.size;
     for (const [i, name] of names.slice(0, -1).entries()) {
       let next = folder.children!.find((child) => child.name === name && child.children);
-      if (!next) folder.children!.push((next = { name, path: names.slice(0, i + 1).join("/"), size: 0, children: [] }));
+      if (!next)
+        folder.children!.push(
+          (next = { name, path: names.slice(0, i + 1).join("/"), size: 0, children: [] }),
+        );
       next.size += rest.size;
       folder = next;
     }
@@ -63,6 +66,8 @@ const sorted = (node: FileTree): FileTree =>
         ...node,
         children: node.children
           .map(sorted)
-          .sort((a, b) => Number(!!b.children) - Number(!!a.children) || (a.name < b.name ? -1 : 1)),
+          .sort(
+            (a, b) => Number(!!b.children) - Number(!!a.children) || (a.name < b.name ? -1 : 1),
+          ),
       }
     : node;

@@ -1,5 +1,8 @@
 /** Returns a new id: the 32 hex digits of a UUIDv7 (RFC 9562), so that ids sort by the time they were made. */
-export function newId(now = Date.now(), random = crypto.getRandomValues(new Uint8Array(10))): string {
+export function newId(
+  now = Date.now(),
+  random = crypto.getRandomValues(new Uint8Array(10)),
+): string {
   const bytes = new Uint8Array(16);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(now) << 16n);
   bytes.set(random, 6);

@@ -2,7 +2,11 @@ import * as v from "valibot";
 import { ApiError, shown } from "./error.ts";
 
 /** Returns the value a schema describes, with its defaults filled in; throws an ApiError that names the field and its value. */
-export function parse<S extends v.GenericSchema>(schema: S, value: unknown, noun = "body"): v.InferOutput<S> {
+export function parse<S extends v.GenericSchema>(
+  schema: S,
+  value: unknown,
+  noun = "body",
+): v.InferOutput<S> {
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
   const issue = result.issues[0];
@@ -11,20 +15,31 @@ export function parse<S extends v.GenericSchema>(schema: S, value: unknown, noun
     const missing = issue.received === "undefined" && issue.expected !== "never";
     throw invalid(`${missing ? "missing" : "unknown"} field: ${issue.path ? path : noun}`);
   }
-  const said = issue.kind === "validation" && !issue.message.startsWith("Invalid") ? ` (${issue.message})` : "";
-  const wanted = said || (issue.kind === "schema" && issue.expected ? ` (expected ${issue.expected})` : "");
+  if (issue.type === "raw_transform") throw invalid(issue.message); // it names the thing and the value itself
+  const said = issue.message.startsWith("Invalid") ? "" : issue.message;
+  const expected = issue.kind === "schema" && issue.expected ? `expected ${issue.expected}` : "";
+  const wanted = said || expected ? ` (${said || expected})` : "";
   throw invalid(`invalid ${path}: ${shown(issue.input)}${wanted}`);
 }
 
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
 
 /** Free text that people read in one line: a name. Neither empty nor long, no control characters, no lone surrogates. */
-export const Name = v.pipe(v.string(), v.check(isName, "expected 1 to 250 characters of plain text"));
+export const Name = v.pipe(
+  v.string(),
+  v.check(isName, "expected 1 to 250 characters of plain text"),
+);
 
 /** Whether a text can be the name of an experiment, run, metric, param or tag. */
 export function isName(value: string): boolean {
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-  return value.length > 0 && value.length <= 250 && value.trim() !== "" && !/[\u0000-\u001f\u007f]/.test(value) && value.isWellFormed();
+  return (
+    value.length > 0 &&
+    value.length <= 250 &&
+    value.trim() !== "" &&
+    !/[\u0000-\u001f\u007f]/.test(value) &&
+    value.isWellFormed()
+  );
 }
 
 /** Text of any length up to a limit, without lone surrogates (they cannot be stored as UTF-8). */

@@ -30,7 +30,11 @@ export function pointsHead(runs: string[], keys: string[], cursor?: string): Uin
 }
 
 /** Returns a record batch of points, whose `run` and `key` count in the dictionaries of the head. */
-export function pointsBatch(run: Int32Array, key: Int32Array, { step, time, value }: Omit<Points, "key" | "keys">): Uint8Array {
+export function pointsBatch(
+  run: Int32Array,
+  key: Int32Array,
+  { step, time, value }: Omit<Points, "key" | "keys">,
+): Uint8Array {
   return batchMessage(step.length, [
     indexColumn(run),
     indexColumn(key),
@@ -79,11 +83,16 @@ export function concatBytes(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
 export function pointsFromIPC(bytes: Uint8Array): Points {
   const table = decode(bytes);
   for (const name of table.names)
-    if (!["key", "step", "time", "value"].includes(name)) throw invalid(`unknown column: ${shown(name)}`);
+    if (!["key", "step", "time", "value"].includes(name))
+      throw invalid(`unknown column: ${shown(name)}`);
   const count = checkCount(table.numRows);
   const points = emptyPoints([], count);
   const index = new Map<string, number>();
-  const columns = { key: column(table, "key"), step: column(table, "step"), value: column(table, "value") };
+  const columns = {
+    key: column(table, "key"),
+    step: column(table, "step"),
+    value: column(table, "value"),
+  };
   const time = table.getChild("time");
   for (let i = 0; i < count; i++) {
     const key: unknown = columns.key.at(i);

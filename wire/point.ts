@@ -54,7 +54,10 @@ export function pointsFromJSON(body: unknown): Points {
       if (name !== "key" && name !== "step" && name !== "value" && name !== "time")
         throw invalid(`unknown field at ${i}: ${shown(name)}`);
     const { key, step, value, time } = point;
-    if (typeof key !== "string") throw invalid(key === undefined ? `missing key at ${i}` : `invalid key at ${i}: ${shown(key)}`);
+    if (typeof key !== "string")
+      throw invalid(
+        key === undefined ? `missing key at ${i}` : `invalid key at ${i}: ${shown(key)}`,
+      );
     let k = index.get(key);
     if (k === undefined) {
       index.set(key, (k = points.keys.length));
@@ -63,30 +66,46 @@ export function pointsFromJSON(body: unknown): Points {
     points.key[i] = k;
     points.step[i] = typeof step === "number" ? step : wrong("step", i, step);
     points.value[i] = maybeNumber(value) ?? wrong("value", i, value);
-    points.time[i] = time === undefined || time === null ? NaN : typeof time === "number" ? time : wrong("time", i, time);
-    if (time !== undefined && time !== null && Number.isNaN(points.time[i]!)) wrong("time", i, time);
+    points.time[i] =
+      time === undefined || time === null
+        ? NaN
+        : typeof time === "number"
+          ? time
+          : wrong("time", i, time);
+    if (time !== undefined && time !== null && Number.isNaN(points.time[i]!))
+      wrong("time", i, time);
   }
   return checkPoints(points);
 }
 
 function wrong(name: string, i: number, value: unknown): never {
-  throw invalid(value === undefined ? `missing ${name} at ${i}` : `invalid ${name} at ${i}: ${shown(value)}`);
+  throw invalid(
+    value === undefined ? `missing ${name} at ${i}` : `invalid ${name} at ${i}: ${shown(value)}`,
+  );
 }
 
 /** Throws an ApiError unless one request may carry so many points; returns the count. */
 export function checkCount(count: number): number {
-  if (count > maxPoints) throw new ApiError("REQUEST_TOO_LARGE", `too many points: ${count}, limit ${maxPoints} a request`);
+  if (count > maxPoints)
+    throw new ApiError(
+      "REQUEST_TOO_LARGE",
+      `too many points: ${count}, limit ${maxPoints} a request`,
+    );
   return count;
 }
 
 /** Returns the points, unless a key is not a name or a step or time is out of range. */
 export function checkPoints(points: Points): Points {
-  for (const key of points.keys) if (!isName(key)) throw invalid(`invalid key: ${shown(key)} (expected 1 to 250 characters of plain text)`);
+  for (const key of points.keys)
+    if (!isName(key))
+      throw invalid(`invalid key: ${shown(key)} (expected 1 to 250 characters of plain text)`);
   const { step, time } = points;
   for (let i = 0; i < step.length; i++) {
     // Beyond 2^53 neighbouring steps are no longer distinct numbers. NaN fails the comparison, too.
-    if (!(Math.abs(step[i]!) <= Number.MAX_SAFE_INTEGER)) throw invalid(`invalid step at ${i}: ${step[i]}`);
-    if (time[i]! < 0 || time[i]! > maxTime) throw invalid(`invalid time at ${i}: ${time[i]} (expected milliseconds since 1970)`);
+    if (!(Math.abs(step[i]!) <= Number.MAX_SAFE_INTEGER))
+      throw invalid(`invalid step at ${i}: ${step[i]}`);
+    if (time[i]! < 0 || time[i]! > maxTime)
+      throw invalid(`invalid time at ${i}: ${time[i]} (expected milliseconds since 1970)`);
   }
   return points;
 }
@@ -112,7 +131,10 @@ export function takePoints({ keys, key, step, time, value }: Points, places: Uin
 /** Returns several lots of points as one, in their order. */
 export function concatPoints(lots: Points[]): Points {
   const index = new Map<string, number>();
-  const all = emptyPoints([], lots.reduce((n, lot) => n + lot.step.length, 0));
+  const all = emptyPoints(
+    [],
+    lots.reduce((n, lot) => n + lot.step.length, 0),
+  );
   let at = 0;
   for (const lot of lots) {
     const renamed = Uint32Array.from(lot.keys, (key) => {

@@ -7,7 +7,10 @@ import { fieldReader, type ReadField } from "./runs-table.ts";
  * A comparison with a missing value is false, and so is one with NaN, except by `!=`. Anything else is an error that
  * says where it stands; OR, NOT, parentheses, IN and LIKE are still to come.
  */
-export function parseWhere(text: string, experimentName?: (id: string) => string): (run: Run) => boolean {
+export function parseWhere(
+  text: string,
+  experimentName?: (id: string) => string,
+): (run: Run) => boolean {
   const tokens = tokenize(text);
   const tests: ((run: Run) => boolean)[] = [];
   let i = 0;
@@ -40,17 +43,30 @@ const operators: Record<string, (a: Literal, b: Literal) => boolean> = {
   ">=": (a, b) => a >= b,
 };
 
-function holds(compare: (a: Literal, b: Literal) => boolean, value: ReturnType<ReadField>, literal: Literal): boolean {
+function holds(
+  compare: (a: Literal, b: Literal) => boolean,
+  value: ReturnType<ReadField>,
+  literal: Literal,
+): boolean {
   if (value === null || value === undefined) return false;
-  return typeof value === typeof literal ? compare(value, literal) : compare(String(value), String(literal));
+  return typeof value === typeof literal
+    ? compare(value, literal)
+    : compare(String(value), String(literal));
 }
 
 /** Returns the order that a text such as `metrics.loss, started desc` describes; missing values and NaN come last. */
-export function parseOrder(text: string, experimentName?: (id: string) => string): (a: Run, b: Run) => number {
+export function parseOrder(
+  text: string,
+  experimentName?: (id: string) => string,
+): (a: Run, b: Run) => number {
   const terms = text.split(",").map((term) => {
     const [, field = "", direction = "asc"] = /^\s*(\S.*?)(?:\s+(asc|desc))?\s*$/i.exec(term) ?? [];
     const read = fieldReader(field, experimentName);
-    if (!read) throw new ApiError("INVALID_PARAMETER_VALUE", `invalid order: unknown field ${shown(field || term)}`);
+    if (!read)
+      throw new ApiError(
+        "INVALID_PARAMETER_VALUE",
+        `invalid order: unknown field ${shown(field || term)}`,
+      );
     return { read, sign: direction.toLowerCase() === "desc" ? -1 : 1 };
   });
   return (a, b) => {
@@ -73,16 +89,27 @@ interface Token {
   position: number;
 }
 
-const lexemes = /\s*(?:('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(!=|<=|>=|=|<|>)|((?:[\w/:@#-]|\.(?=[\w/"`-])|`[^`]*`|(?<=\.)"[^"]*")+)|(\S))/y;
+const lexemes =
+  /\s*(?:('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(!=|<=|>=|=|<|>)|((?:[\w/:@#-]|\.(?=[\w/"`-])|`[^`]*`|(?<=\.)"[^"]*")+)|(\S))/y;
 
 function tokenize(text: string): Token[] {
   const tokens: Token[] = [];
   lexemes.lastIndex = 0;
-  for (let match; (match = lexemes.exec(text)); ) {
+  for (let match; (match = lexemes.exec(text));) {
     const [whole, quoted, operator, word, other] = match;
     const position = match.index + whole.length - (quoted ?? operator ?? word ?? other)!.length;
-    if (other) throw new ApiError("INVALID_PARAMETER_VALUE", `invalid where: unexpected ${shown(other)} at ${position}`);
-    if (quoted) tokens.push({ kind: "value", text: quoted, value: quoted.slice(1, -1).replace(/\\(.)/g, "$1"), position });
+    if (other)
+      throw new ApiError(
+        "INVALID_PARAMETER_VALUE",
+        `invalid where: unexpected ${shown(other)} at ${position}`,
+      );
+    if (quoted)
+      tokens.push({
+        kind: "value",
+        text: quoted,
+        value: quoted.slice(1, -1).replace(/\\(.)/g, "$1"),
+        position,
+      });
     else if (operator) tokens.push({ kind: "operator", text: operator, position });
     else tokens.push(wordToken(word!, position, tokens.at(-1)));
     if (lexemes.lastIndex >= text.trimEnd().length) break;
@@ -93,11 +120,19 @@ function tokenize(text: string): Token[] {
 
 /** After an operator a bare word is a value: a number, true or false. */
 function wordToken(word: string, position: number, before: Token | undefined): Token {
-  if (before?.kind !== "operator") return { kind: "word", text: word.replace(/[`"]/g, ""), position };
-  if (/^(true|false)$/i.test(word)) return { kind: "value", text: word, value: /^true$/i.test(word), position };
-  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(word)) return { kind: "value", text: word, value: Number(word), position };
-  throw new ApiError("INVALID_PARAMETER_VALUE", `invalid where: expected a number or a quoted text at ${position}, found ${shown(word)}`);
+  if (before?.kind !== "operator")
+    return { kind: "word", text: word.replace(/[`"]/g, ""), position };
+  if (/^(true|false)$/i.test(word))
+    return { kind: "value", text: word, value: /^true$/i.test(word), position };
+  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(word))
+    return { kind: "value", text: word, value: Number(word), position };
+  throw new ApiError(
+    "INVALID_PARAMETER_VALUE",
+    `invalid where: expected a number or a quoted text at ${position}, found ${shown(word)}`,
+  );
 }
 
-const at = (message: string, token: Token) => new ApiError("INVALID_PARAMETER_VALUE", `invalid where: ${message} at ${token.position}`);
-const expected = (what: string, token: Token) => at(`expected ${what}${token.kind === "end" ? "" : `, found ${shown(token.text)}`}`, token);
+const at = (message: string, token: Token) =>
+  new ApiError("INVALID_PARAMETER_VALUE", `invalid where: ${message} at ${token.position}`);
+const expected = (what: string, token: Token) =>
+  at(`expected ${what}${token.kind === "end" ? "" : `, found ${shown(token.text)}`}`, token);

@@ -47,8 +47,10 @@ export interface Run {
 export const stalledAfter = 60_000;
 
 /** Whether a run says it is running and yet has not been heard of; `now` is the server's clock in ms. */
-export const isStalled = ({ state, heartbeat }: Pick<Run, "state" | "heartbeat">, now: number): boolean =>
-  state === "running" && now - heartbeat > stalledAfter;
+export const isStalled = (
+  { state, heartbeat }: Pick<Run, "state" | "heartbeat">,
+  now: number,
+): boolean => state === "running" && now - heartbeat > stalledAfter;
 
 /** Times from before 1970 or after the year 9999 are a mistake of unit, not a skewed clock. */
 export const maxTime = 253_402_300_799_999;

@@ -46,8 +46,12 @@ export type ReadField = (run: Run) => Value;
  * Returns how to read a field: a plain one such as `state`, or `params.lr`, `tags.team`, `metrics.loss` (its last
  * value), `metrics.loss.min`. A metric whose own key ends in such a word is meant before the statistic is.
  */
-export function fieldReader(field: string, experimentName: (id: string) => string = (id) => id): ReadField | undefined {
-  if (Object.hasOwn(plain, field)) return (run) => plain[field]![1](run, experimentName(run.experiment));
+export function fieldReader(
+  field: string,
+  experimentName: (id: string) => string = (id) => id,
+): ReadField | undefined {
+  if (Object.hasOwn(plain, field))
+    return (run) => plain[field]![1](run, experimentName(run.experiment));
   const dot = field.indexOf(".");
   const [kind, key] = [field.slice(0, dot), field.slice(dot + 1)];
   if (key === "") return undefined;
@@ -64,31 +68,50 @@ export function fieldReader(field: string, experimentName: (id: string) => strin
   };
 }
 
-const own = <T>(record: Record<string, T>, key: string): T | undefined => (Object.hasOwn(record, key) ? record[key] : undefined);
+const own = <T>(record: Record<string, T>, key: string): T | undefined =>
+  Object.hasOwn(record, key) ? record[key] : undefined;
 
 /** Returns the table of runs: the named columns, of which "*" stands for every plain one, param, metric's last value and tag that occurs. */
-export function runsTable(runs: Run[], { columns, experimentName }: { columns?: string[] | undefined; experimentName?: (id: string) => string } = {}): Column[] {
-  return (columns ?? ["*"]).flatMap((name) => (name === "*" ? allColumns(runs) : name)).map((name) => {
-    const read = fieldReader(name, experimentName);
-    if (!read) throw new ApiError("INVALID_PARAMETER_VALUE", `unknown column: ${shown(name)}`);
-    const values = runs.map(read);
-    if (Object.hasOwn(plain, name)) return { name, type: plain[name]![0], values };
-    if (name.startsWith("metrics.")) return { name, type: "float64", values };
-    return typed(name, values);
-  });
+export function runsTable(
+  runs: Run[],
+  {
+    columns,
+    experimentName,
+  }: { columns?: string[] | undefined; experimentName?: (id: string) => string } = {},
+): Column[] {
+  return (columns ?? ["*"])
+    .flatMap((name) => (name === "*" ? allColumns(runs) : name))
+    .map((name) => {
+      const read = fieldReader(name, experimentName);
+      if (!read) throw new ApiError("INVALID_PARAMETER_VALUE", `unknown column: ${shown(name)}`);
+      const values = runs.map(read);
+      if (Object.hasOwn(plain, name)) return { name, type: plain[name]![0], values };
+      if (name.startsWith("metrics.")) return { name, type: "float64", values };
+      return typed(name, values);
+    });
 }
 
 function allColumns(runs: Run[]): string[] {
   const keys = (kind: "params" | "metrics" | "tags") =>
-    [...new Set(runs.flatMap((run) => Object.keys(run[kind])))].sort().map((key) => `${kind}.${key}`);
+    [...new Set(runs.flatMap((run) => Object.keys(run[kind])))]
+      .sort()
+      .map((key) => `${kind}.${key}`);
   return [...Object.keys(plain), ...keys("params"), ...keys("metrics"), ...keys("tags")];
 }
 
 /** A column has the type that all its values share; where they share none, it is text. */
 function typed(name: string, values: Value[]): Column {
-  const types = new Set(values.filter((value) => value !== null && value !== undefined).map((value) => typeof value));
+  const types = new Set(
+    values.filter((value) => value !== null && value !== undefined).map((value) => typeof value),
+  );
   const [type] = types;
   if (types.size === 1 && type === "number") return { name, type: "float64", values };
   if (types.size === 1 && type === "boolean") return { name, type: "bool", values };
-  return { name, type: "utf8", values: values.map((value) => value ?? null).map((value) => (value === null ? null : String(value))) };
+  return {
+    name,
+    type: "utf8",
+    values: values
+      .map((value) => value ?? null)
+      .map((value) => (value === null ? null : String(value))),
+  };
 }

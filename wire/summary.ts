@@ -20,7 +20,8 @@ export interface Summary {
 }
 
 /** The mean of the values that are numbers; NaN if there is none. */
-export const meanOf = ({ sum, count, nan }: Summary): number => (count > nan ? sum / (count - nan) : NaN);
+export const meanOf = ({ sum, count, nan }: Summary): number =>
+  count > nan ? sum / (count - nan) : NaN;
 
 /** Returns the summary of each key's points, in any order of points. */
 export function summarize({ keys, key, step, time, value }: Points): Map<string, Summary> {
@@ -29,7 +30,18 @@ export function summarize({ keys, key, step, time, value }: Points): Map<string,
     const k = key[i]!;
     const v = value[i]!;
     const s = step[i]!;
-    const one = { last: v, step: s, time: time[i]!, min: v, minStep: s, max: v, maxStep: s, sum: v, count: 1, nan: 0 };
+    const one = {
+      last: v,
+      step: s,
+      time: time[i]!,
+      min: v,
+      minStep: s,
+      max: v,
+      maxStep: s,
+      sum: v,
+      count: 1,
+      nan: 0,
+    };
     if (Number.isNaN(v)) Object.assign(one, { minStep: NaN, maxStep: NaN, sum: 0, nan: 1 });
     const before = byKey[k];
     byKey[k] = before ? mergeSummaries(before, one) : one;
@@ -57,7 +69,11 @@ export function mergeSummaries(a: Summary, b: Summary): Summary {
 }
 
 const isLater = (b: Summary, a: Summary): boolean =>
-  b.step !== a.step ? b.step > a.step : b.time !== a.time ? b.time > a.time : Number.isNaN(b.last) || b.last > a.last;
+  b.step !== a.step
+    ? b.step > a.step
+    : b.time !== a.time
+      ? b.time > a.time
+      : Number.isNaN(b.last) || b.last > a.last;
 
 const isBetter = (b: number, bStep: number, a: number, aStep: number): boolean =>
   Number.isNaN(a) || b < a || (b === a && bStep < aStep);

@@ -1,4 +1,10 @@
-import { batchMessage, endOfStream, nullableColumn, schemaMessage, type ArrowType } from "./arrow.ts";
+import {
+  batchMessage,
+  endOfStream,
+  nullableColumn,
+  schemaMessage,
+  type ArrowType,
+} from "./arrow.ts";
 import { toJSON } from "./json.ts";
 
 /** One column of an answer; null and undefined are missing values, NaN is a number. Times are ms since 1970. */
@@ -13,7 +19,10 @@ export function tableToIPC(columns: Column[], metadata: Record<string, string> =
   const rows = columns[0]?.values.length ?? 0;
   return [
     schemaMessage(columns, metadata),
-    batchMessage(rows, columns.map(({ type, values }) => nullableColumn(type, values))),
+    batchMessage(
+      rows,
+      columns.map(({ type, values }) => nullableColumn(type, values)),
+    ),
     endOfStream,
   ];
 }
@@ -22,7 +31,8 @@ export function tableToIPC(columns: Column[], metadata: Record<string, string> =
 export function tableToCSV(columns: Column[]): string {
   const lines = [columns.map(({ name }) => csvField(name)).join(",")];
   const rows = columns[0]?.values.length ?? 0;
-  for (let i = 0; i < rows; i++) lines.push(columns.map(({ type, values }) => csvValue(type, values[i])).join(","));
+  for (let i = 0; i < rows; i++)
+    lines.push(columns.map(({ type, values }) => csvValue(type, values[i])).join(","));
   return lines.join("\r\n") + "\r\n";
 }
 
@@ -36,12 +46,19 @@ function csvValue(type: Column["type"], value: unknown): string {
 export const csvNumber = (value: number): string => (Object.is(value, -0) ? "-0.0" : String(value));
 
 /** A text as a CSV field, quoted where it must be. */
-export const csvField = (text: string): string => (/[",\r\n]/.test(text) || text === "" ? `"${text.replaceAll('"', '""')}"` : text);
+export const csvField = (text: string): string =>
+  /[",\r\n]/.test(text) || text === "" ? `"${text.replaceAll('"', '""')}"` : text;
 
 /** Returns a table as a JSON array of rows; missing values are left out. */
 export function tableToJSON(columns: Column[]): string {
   const rows = Array.from(columns[0]?.values ?? [], (_, i) =>
-    toJSON(Object.fromEntries(columns.filter(({ values }) => (values[i] ?? null) !== null).map(({ name, values }) => [name, values[i]]))),
+    toJSON(
+      Object.fromEntries(
+        columns
+          .filter(({ values }) => (values[i] ?? null) !== null)
+          .map(({ name, values }) => [name, values[i]]),
+      ),
+    ),
   );
   return `[${rows.join(",\n")}]\n`;
 }

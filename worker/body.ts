@@ -12,7 +12,12 @@ export async function readBytes(c: Context, limit = maxBody): Promise<Uint8Array
   const body = c.req.raw.body;
   if (!body) return new Uint8Array(0);
   if (encoding === "identity") return collect(body, limit);
-  if (encoding !== "gzip") throw new ApiError("INVALID_PARAMETER_VALUE", `invalid content-encoding: ${encoding} (expected gzip)`, 415);
+  if (encoding !== "gzip")
+    throw new ApiError(
+      "INVALID_PARAMETER_VALUE",
+      `invalid content-encoding: ${encoding} (expected gzip)`,
+      415,
+    );
   try {
     return await collect(body.pipeThrough(new DecompressionStream("gzip")), limit * 4);
   } catch (error) {
@@ -21,7 +26,10 @@ export async function readBytes(c: Context, limit = maxBody): Promise<Uint8Array
   }
 }
 
-async function collect(stream: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+async function collect(
+  stream: ReadableStream<Uint8Array>,
+  limit: number,
+): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of stream) {
@@ -38,7 +46,8 @@ async function collect(stream: ReadableStream<Uint8Array>, limit: number): Promi
   return bytes;
 }
 
-const tooLarge = (size: number, limit: number) => new ApiError("REQUEST_TOO_LARGE", `body is too large: ${size} bytes, limit ${limit}`);
+const tooLarge = (size: number, limit: number) =>
+  new ApiError("REQUEST_TOO_LARGE", `body is too large: ${size} bytes, limit ${limit}`);
 
 /** Returns a request's body as JSON; an empty body is the empty object. */
 export async function readJSON(c: Context, limit?: number): Promise<unknown> {

@@ -21,8 +21,12 @@ app.use(async (c, next) => {
 
 app.use(guard);
 const api = new Hono<App>()
-  .get("/health", route({ right: "reader", summary: "Whether the server answers" }), (c) => c.json({ ok: true }))
-  .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) => c.json(openapi(app)));
+  .get("/health", route({ right: "reader", summary: "Whether the server answers" }), (c) =>
+    c.json({ ok: true }),
+  )
+  .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) =>
+    c.json(openapi(app)),
+  );
 for (const noun of [experiments, runs, points, consoleLines, files]) api.route("/", noun);
 app.route("/api/v1", api);
 
@@ -44,9 +48,14 @@ app.notFound((c) => answerError(noSuchRoute(c)));
 
 app.onError((error) => {
   if (error instanceof ApiError) return answerError(error);
-  if (error instanceof HTTPException) return answerError(new ApiError("INVALID_PARAMETER_VALUE", error.message, error.status));
-  if (/overloaded|queued for too long|object to be reset|Network connection lost/i.test(error.message))
-    return answerError(new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`));
+  if (error instanceof HTTPException)
+    return answerError(new ApiError("INVALID_PARAMETER_VALUE", error.message, error.status));
+  if (
+    /overloaded|queued for too long|object to be reset|Network connection lost/i.test(error.message)
+  )
+    return answerError(
+      new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`),
+    );
   console.error(error);
   return answerError(new ApiError("INTERNAL_ERROR", "internal error"));
 });

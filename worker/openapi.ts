@@ -11,7 +11,7 @@ export function openapi(app: Hono<App>): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const { method, path, handler } of app.routes) {
     const route = declarationOf(handler);
-    if (!route) continue;
+    if (!route || !path.startsWith(prefix)) continue;
     const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name!);
     const documented = path.replace(/:(\w+)(\{[^}]*\})?/g, "{$1}");
     (paths[documented] ??= {})[method.toLowerCase()] = operation(route, method, documented, names);
@@ -21,14 +21,18 @@ export function openapi(app: Hono<App>): object {
     info: {
       title: "Assay",
       version: "1",
-      description: "Experiment tracking. Errors are {error_code, message}. Numbers in JSON may be the strings NaN, Infinity and -Infinity. Times are milliseconds since 1970.",
+      description:
+        "Experiment tracking. Errors are {error_code, message}. Numbers in JSON may be the strings NaN, Infinity and -Infinity. Times are milliseconds since 1970.",
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: "/" }],
     security: [{ token: [] }, { password: [] }],
     paths,
     components: {
-      securitySchemes: { token: { type: "http", scheme: "bearer" }, password: { type: "http", scheme: "basic" } },
+      securitySchemes: {
+        token: { type: "http", scheme: "bearer" },
+        password: { type: "http", scheme: "basic" },
+      },
       schemas: {
         Error: {
           type: "object",
@@ -40,12 +44,24 @@ export function openapi(app: Hono<App>): object {
   };
 }
 
-function operation({ right, summary, query, body, answers = {} }: Route, method: string, path: string, names: string[]): object {
-  const error = { description: "refused", content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } } };
-  const success = Object.keys(answers).some((status) => status.startsWith("2")) ? {} : { 200: "done" };
+function operation(
+  { right, summary, query, body, answers = {} }: Route,
+  method: string,
+  path: string,
+  names: string[],
+): object {
+  const error = {
+    description: "refused",
+    content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } },
+  };
+  const success = Object.keys(answers).some((status) => status.startsWith("2"))
+    ? {}
+    : { 200: "done" };
   const described = Object.entries({ ...success, ...answers }).map(([status, description]) => [
     status,
-    Number(status) < 400 ? { description, content: { [answerType(path)]: {} } } : { ...error, description },
+    Number(status) < 400
+      ? { description, content: { [answerType(path)]: {} } }
+      : { ...error, description },
   ]);
   return {
     operationId: operationId(method, path),
@@ -64,11 +80,19 @@ const operationId = (method: string, path: string) =>
   [method.toLowerCase(), ...path.slice(prefix.length).split(/\W+/).filter(Boolean)].join("_");
 
 const answerType = (path: string): string =>
-  path.endsWith(".arrow") ? "application/vnd.apache.arrow.stream" : path.endsWith(".csv") ? "text/csv" : path.endsWith("{path}") ? "*/*" : "application/json";
+  path.endsWith(".arrow")
+    ? "application/vnd.apache.arrow.stream"
+    : path.endsWith(".csv")
+      ? "text/csv"
+      : path.endsWith("{path}")
+        ? "*/*"
+        : "application/json";
 
 function bodyContent(body: NonNullable<Route["body"]>): object {
   if (isSchema(body)) return { "application/json": { schema: jsonSchema(body) } };
-  return Object.fromEntries(Object.entries(body).map(([type, description]) => [type, { schema: { description } }]));
+  return Object.fromEntries(
+    Object.entries(body).map(([type, description]) => [type, { schema: { description } }]),
+  );
 }
 
 function queryParameters(query: v.GenericSchema | undefined): object[] {

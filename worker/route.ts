@@ -27,16 +27,21 @@ export function route(it: Route): MiddlewareHandler<App> {
 }
 
 /** Returns what a handler declared, if it is a declaration. */
-export const declarationOf = (handler: unknown): Route | undefined => declared.get(handler as Handler);
+export const declarationOf = (handler: unknown): Route | undefined =>
+  declared.get(handler as Handler);
 
 /** Lets a request pass whose visitor has the right that the route declares; a route that declares none is closed. */
 export const guard: MiddlewareHandler<App> = async (c, next) => {
-  const route = matchedRoutes(c as Context).map(({ handler }) => declarationOf(handler)).find(Boolean);
+  const route = matchedRoutes(c as Context)
+    .map(({ handler }) => declarationOf(handler))
+    .find(Boolean);
   if (!route) throw noSuchRoute(c as Context);
   const { right, who } = c.get("visitor");
-  if (!includes(right, route.right)) throw new ApiError("PERMISSION_DENIED", `${who} is a ${right}, this needs a ${route.right}`);
+  if (!includes(right, route.right))
+    throw new ApiError("PERMISSION_DENIED", `${who} is a ${right}, this needs a ${route.right}`);
   await next();
 };
 
 /** The answer to a path that leads nowhere, or nowhere by that method. */
-export const noSuchRoute = (c: Context) => new ApiError("RESOURCE_DOES_NOT_EXIST", `no such route: ${c.req.method} ${c.req.path}`);
+export const noSuchRoute = (c: Context) =>
+  new ApiError("RESOURCE_DOES_NOT_EXIST", `no such route: ${c.req.method} ${c.req.path}`);

@@ -13,13 +13,17 @@ export interface Visitor {
 }
 
 /** Whether a right includes another. */
-export const includes = (right: Right, needed: Right): boolean => rights.indexOf(right) >= rights.indexOf(needed);
+export const includes = (right: Right, needed: Right): boolean =>
+  rights.indexOf(right) >= rights.indexOf(needed);
 
 /**
  * Returns who is asking. On loopback that is the owner; elsewhere the owner shows OWNER_TOKEN, as Bearer or as the
  * password of Basic. Credentials that a browser adds by itself count only for requests that our own pages make.
  */
-export async function identify(request: Request, env: Pick<Env, "OWNER_TOKEN" | "LOOPBACK">): Promise<Visitor> {
+export async function identify(
+  request: Request,
+  env: Pick<Env, "OWNER_TOKEN" | "LOOPBACK">,
+): Promise<Visitor> {
   const owner: Visitor = { who: "owner", right: "admin" };
   if (env.LOOPBACK === "1") {
     checkHost(request);
@@ -28,7 +32,8 @@ export async function identify(request: Request, env: Pick<Env, "OWNER_TOKEN" | 
   }
   if (!env.OWNER_TOKEN) throw new ApiError("UNAUTHENTICATED", setUp);
   const { scheme, token } = credentials(request.headers.get("authorization"));
-  if (!token || !(await isSame(token, env.OWNER_TOKEN))) throw new ApiError("UNAUTHENTICATED", "missing or wrong token");
+  if (!token || !(await isSame(token, env.OWNER_TOKEN)))
+    throw new ApiError("UNAUTHENTICATED", "missing or wrong token");
   if (scheme === "basic") checkOrigin(request);
   return owner;
 }
@@ -59,7 +64,10 @@ async function isSame(a: string, b: string): Promise<boolean> {
 function checkHost(request: Request): void {
   const host = request.headers.get("host") ?? new URL(request.url).host;
   if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/i.test(host))
-    throw new ApiError("PERMISSION_DENIED", `host not allowed: ${shown(host)} (this server answers on loopback only)`);
+    throw new ApiError(
+      "PERMISSION_DENIED",
+      `host not allowed: ${shown(host)} (this server answers on loopback only)`,
+    );
 }
 
 /** Requests by pages of other origins are refused, links to our pages are not. */

@@ -23,9 +23,14 @@ function toExperiment({ rev: _, digest: __, ...row }: Row): Experiment {
 }
 
 /** Returns the experiments, newest first. */
-export async function selectExperiments(db: D1Database, { archived = false } = {}): Promise<Experiment[]> {
+export async function selectExperiments(
+  db: D1Database,
+  { archived = false } = {},
+): Promise<Experiment[]> {
   const { results } = await db
-    .prepare(`SELECT ${columns} FROM experiments WHERE workspace = ? AND (? OR archived IS NULL) ORDER BY created DESC, id DESC`)
+    .prepare(
+      `SELECT ${columns} FROM experiments WHERE workspace = ? AND (? OR archived IS NULL) ORDER BY created DESC, id DESC`,
+    )
     .bind(workspace, archived ? 1 : 0)
     .all<Row>();
   return results.map(toExperiment);
@@ -44,24 +49,49 @@ async function selectRow(db: D1Database, idOrName: string): Promise<Row> {
 
 function findRow(db: D1Database, idOrName: string): Promise<Row | null> {
   return db
-    .prepare(`SELECT ${columns} FROM experiments WHERE workspace = ? AND ${isId(idOrName) ? "id" : "name"} = ?`)
+    .prepare(
+      `SELECT ${columns} FROM experiments WHERE workspace = ? AND ${isId(idOrName) ? "id" : "name"} = ?`,
+    )
     .bind(workspace, idOrName)
     .first<Row>();
 }
 
-/** The statement that creates an experiment, unless its id or its name is taken. */
-export function insertExperiment(db: D1Database, id: string, experiment: Parsed, digest: string): D1PreparedStatement {
+/** The statement that creates an experiment, unless its id or its name is taken, or the run it is for exists. */
+export function insertExperiment(
+  db: D1Database,
+  id: string,
+  experiment: Parsed,
+  digest: string,
+  forRun: string | null = null,
+): D1PreparedStatement {
   const { name, hypothesis, metric, direction, conclusion, note, tags } = experiment;
   return db
     .prepare(
       `INSERT INTO experiments (workspace, id, name, hypothesis, metric, direction, conclusion, note, tags, created, digest)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, jsonb(?), ${now}, ?) ON CONFLICT DO NOTHING`,
+       SELECT ?, ?, ?, ?, ?, ?, ?, ?, jsonb(?), ${now}, ? WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = ?)
+       ON CONFLICT DO NOTHING`,
     )
-    .bind(workspace, id, name, hypothesis, metric, direction, conclusion, note, toJSON(tags), digest);
+    .bind(
+      workspace,
+      id,
+      name,
+      hypothesis,
+      metric,
+      direction,
+      conclusion,
+      note,
+      toJSON(tags),
+      digest,
+      forRun,
+    );
 }
 
 /** Creates an experiment; the same request again answers the same and changes nothing. */
-export async function createExperiment(db: D1Database, experiment: Parsed, who: string): Promise<Experiment> {
+export async function createExperiment(
+  db: D1Database,
+  experiment: Parsed,
+  who: string,
+): Promise<Experiment> {
   const digest = await digestOf(experiment);
   const id = experiment.id ?? newId();
   await db.batch([
@@ -70,8 +100,15 @@ export async function createExperiment(db: D1Database, experiment: Parsed, who: 
   ]);
   const row = await findRow(db, id);
   if (row?.digest === digest) return toExperiment(row);
-  if (row) throw new ApiError("RESOURCE_ALREADY_EXISTS", `experiment already exists with other content: ${id}`);
-  throw new ApiError("RESOURCE_ALREADY_EXISTS", `experiment name already taken: ${experiment.name}`);
+  if (row)
+    throw new ApiError(
+      "RESOURCE_ALREADY_EXISTS",
+      `experiment already exists with other content: ${id}`,
+    );
+  throw new ApiError(
+    "RESOURCE_ALREADY_EXISTS",
+    `experiment name already taken: ${experiment.name}`,
+  );
 }
 
 /** Changes what is given and leaves the rest. */
@@ -92,25 +129,48 @@ export async function patchExperiment(
             `UPDATE experiments SET name = ?, hypothesis = ?, metric = ?, direction = ?, conclusion = ?, note = ?,
              tags = jsonb(?), rev = rev + 1 WHERE id = ? AND rev = ?`,
           )
-          .bind(next.name, next.hypothesis, next.metric, next.direction, next.conclusion, next.note, toJSON(next.tags), row.id, row.rev),
+          .bind(
+            next.name,
+            next.hypothesis,
+            next.metric,
+            next.direction,
+            next.conclusion,
+            next.note,
+            toJSON(next.tags),
+            row.id,
+            row.rev,
+          ),
         logChange(db, { who, what: "experiment.patch", subject: row.id, digest }),
       ])
       .catch((error: Error) => {
         if (!/UNIQUE constraint failed/.test(error.message)) throw error;
-        throw new ApiError("RESOURCE_ALREADY_EXISTS", `experiment name already taken: ${next.name}`);
+        throw new ApiError(
+          "RESOURCE_ALREADY_EXISTS",
+          `experiment name already taken: ${next.name}`,
+        );
       });
     if (update!.meta.changes) return selectExperiment(db, row.id);
   }
-  throw new ApiError("TEMPORARILY_UNAVAILABLE", `experiment is being changed by others: ${idOrName}`);
+  throw new ApiError(
+    "TEMPORARILY_UNAVAILABLE",
+    `experiment is being changed by others: ${idOrName}`,
+  );
 }
 
 /** Archives an experiment, or takes it back into use; what is so already stays as it is. */
-export async function archiveExperiment(db: D1Database, idOrName: string, archive: boolean, who: string): Promise<Experiment> {
+export async function archiveExperiment(
+  db: D1Database,
+  idOrName: string,
+  archive: boolean,
+  who: string,
+): Promise<Experiment> {
   const { id } = await selectExperiment(db, idOrName);
   const what = archive ? "experiment.archive" : "experiment.restore";
   await db.batch([
     db
-      .prepare(`UPDATE experiments SET archived = ${archive ? now : "NULL"}, rev = rev + 1 WHERE id = ? AND archived IS ${archive ? "" : "NOT"} NULL`)
+      .prepare(
+        `UPDATE experiments SET archived = ${archive ? now : "NULL"}, rev = rev + 1 WHERE id = ? AND archived IS ${archive ? "" : "NOT"} NULL`,
+      )
       .bind(id),
     logChange(db, { who, what, subject: id, digest: await digestOf(what) }),
   ]);

@@ -22,22 +22,27 @@ export interface Upload {
  * Stores a file of a run under its path, in the place of what was there. The content streams through, hashed on its
  * way; where the hash is not the one claimed, nothing is stored. Content that the workspace already has is kept once.
  */
-export async function putFile({ DB, FILES }: Stores, run: string, { path, type, size, sha256: claimed, body }: Upload, who: string): Promise<RunFile> {
+export async function putFile(
+  { DB, FILES }: Stores,
+  run: string,
+  { path, type, size, sha256: claimed, body }: Upload,
+  who: string,
+): Promise<RunFile> {
   const { no, deleted } = await selectRun(DB, run);
   if (deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${run}`);
   const object = `files/${workspace}/${newId()}`;
   const sha256 = await putHashed(FILES, object, size, body);
   if (claimed && claimed !== sha256) {
     await FILES.delete(object);
-    throw new ApiError("INVALID_PARAMETER_VALUE", `wrong sha256: ${path} has ${sha256}, not ${claimed}`);
+    throw new ApiError(
+      "INVALID_PARAMETER_VALUE",
+      `wrong sha256: ${path} has ${sha256}, not ${claimed}`,
+    );
   }
   const [blob] = await DB.batch([
-    DB.prepare(`INSERT INTO blobs (workspace, sha256, object, size, created) VALUES (?, ?, ?, ?, ${now}) ON CONFLICT DO NOTHING`).bind(
-      workspace,
-      sha256,
-      object,
-      size,
-    ),
+    DB.prepare(
+      `INSERT INTO blobs (workspace, sha256, object, size, created) VALUES (?, ?, ?, ?, ${now}) ON CONFLICT DO NOTHING`,
+    ).bind(workspace, sha256, object, size),
     DB.prepare(
       `INSERT INTO files (workspace, run, path, sha256, size, type, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ${now})
        ON CONFLICT DO UPDATE SET sha256 = ?4, size = ?5, type = ?6, created = ${now} WHERE sha256 <> ?4 OR type <> ?6`,
@@ -49,7 +54,12 @@ export async function putFile({ DB, FILES }: Stores, run: string, { path, type, 
 }
 
 /** Puts a body under a key and returns its SHA-256, without holding it in memory. */
-async function putHashed(bucket: R2Bucket, key: string, size: number, body: ReadableStream<Uint8Array>): Promise<string> {
+async function putHashed(
+  bucket: R2Bucket,
+  key: string,
+  size: number,
+  body: ReadableStream<Uint8Array>,
+): Promise<string> {
   const hash = createHash("sha256");
   let seen = 0;
   const hashed = body.pipeThrough(
@@ -64,14 +74,21 @@ async function putHashed(bucket: R2Bucket, key: string, size: number, body: Read
   try {
     await bucket.put(key, hashed.pipeThrough(new FixedLengthStream(size)));
   } catch (error) {
-    if (seen !== size) throw new ApiError("INVALID_PARAMETER_VALUE", `invalid content-length: ${size} (the body has ${seen} bytes)`);
+    if (seen !== size)
+      throw new ApiError(
+        "INVALID_PARAMETER_VALUE",
+        `invalid content-length: ${size} (the body has ${seen} bytes)`,
+      );
     throw error;
   }
   return hash.digest("hex");
 }
 
 function findFile(db: D1Database, run: number, path: string): Promise<RunFile | null> {
-  return db.prepare("SELECT path, size, sha256, type, created FROM files WHERE run = ? AND path = ?").bind(run, path).first<RunFile>();
+  return db
+    .prepare("SELECT path, size, sha256, type, created FROM files WHERE run = ? AND path = ?")
+    .bind(run, path)
+    .first<RunFile>();
 }
 
 /** Returns the files of a run, by path. */
@@ -91,7 +108,11 @@ export interface StoredFile {
 }
 
 /** Returns a file of a run; throws where there is none. */
-export async function selectFile({ DB, FILES }: Stores, run: string, path: string): Promise<StoredFile> {
+export async function selectFile(
+  { DB, FILES }: Stores,
+  run: string,
+  path: string,
+): Promise<StoredFile> {
   const found = await DB.prepare(
     `SELECT path, files.size, files.sha256, type, files.created, object FROM files
      JOIN runs ON runs.no = run JOIN blobs ON blobs.workspace = files.workspace AND blobs.sha256 = files.sha256
@@ -113,20 +134,29 @@ export async function selectFile({ DB, FILES }: Stores, run: string, path: strin
 }
 
 /** Takes a file from a run; its content is collected when no other file has it. */
-export async function deleteFile(db: D1Database, run: string, path: string, who: string): Promise<void> {
+export async function deleteFile(
+  db: D1Database,
+  run: string,
+  path: string,
+  who: string,
+): Promise<void> {
   const { no } = await selectRun(db, run);
   const [{ meta }] = (await db.batch([
     db.prepare("DELETE FROM files WHERE run = ? AND path = ?").bind(no, path),
     logChange(db, { who, what: "file.delete", subject: `${run}/${path}`, digest: "" }),
   ])) as [D1Result, D1Result];
-  if (!meta.changes) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `file not found: ${shown(path)}`);
+  if (!meta.changes)
+    throw new ApiError("RESOURCE_DOES_NOT_EXIST", `file not found: ${shown(path)}`);
 }
 
 /**
  * Collects contents that no file has and that were stored more than `grace` ms ago (an upload stores its content first
  * and its row second). The row goes before the object, so that no row ever lacks its object. Returns how many went.
  */
-export async function collectFiles({ DB, FILES }: Stores, { grace = 86_400_000 } = {}): Promise<number> {
+export async function collectFiles(
+  { DB, FILES }: Stores,
+  { grace = 86_400_000 } = {},
+): Promise<number> {
   const { results } = await DB.prepare(
     `DELETE FROM blobs WHERE created < ${now} - ? AND NOT EXISTS (SELECT 1 FROM files f WHERE f.workspace = blobs.workspace AND f.sha256 = blobs.sha256)
      RETURNING object`,
@@ -140,10 +170,14 @@ export async function collectFiles({ DB, FILES }: Stores, { grace = 86_400_000 }
 /** Deletes objects without a row: uploads that ended between the object and the row. */
 async function collectOrphans({ DB, FILES }: Stores, grace: number): Promise<number> {
   let deleted = 0;
-  for (let cursor: string | undefined; ; ) {
+  for (let cursor: string | undefined; ;) {
     const page = await FILES.list({ prefix: "files/", ...(cursor ? { cursor } : {}) });
-    const old = page.objects.filter(({ uploaded }) => uploaded.getTime() < Date.now() - grace).map(({ key }) => key);
-    const { results } = await DB.prepare("SELECT value AS key FROM json_each(?) WHERE value NOT IN (SELECT object FROM blobs)")
+    const old = page.objects
+      .filter(({ uploaded }) => uploaded.getTime() < Date.now() - grace)
+      .map(({ key }) => key);
+    const { results } = await DB.prepare(
+      "SELECT value AS key FROM json_each(?) WHERE value NOT IN (SELECT object FROM blobs)",
+    )
       .bind(JSON.stringify(old))
       .all<{ key: string }>();
     await FILES.delete(results.map(({ key }) => key));

@@ -3,7 +3,14 @@ import { Buffer } from "node:buffer";
 import type { Cursor } from "../../wire/cursor.ts";
 import { seenUpTo } from "../../wire/cursor.ts";
 import { ApiError, shown } from "../../wire/error.ts";
-import { concatPoints, emptyPoints, fillTimes, sortPoints, takePoints, type Points } from "../../wire/point.ts";
+import {
+  concatPoints,
+  emptyPoints,
+  fillTimes,
+  sortPoints,
+  takePoints,
+  type Points,
+} from "../../wire/point.ts";
 import { summarize } from "../../wire/summary.ts";
 import { workspace } from "../env.ts";
 import { digestOf, now } from "./events.ts";
@@ -17,14 +24,28 @@ const maxBody = 1_900_000;
  * Appends one request's points to a run, exactly once: the same writer and sequence number again change nothing.
  * Throws where the run is unknown, deleted or closed, and where the number was used for other points.
  */
-export async function appendPoints(db: D1Database, run: string, writer: string, seq: number, sent: Points, received = Date.now()): Promise<void> {
+export async function appendPoints(
+  db: D1Database,
+  run: string,
+  writer: string,
+  seq: number,
+  sent: Points,
+  received = Date.now(),
+): Promise<void> {
   const digest = await digestOf(packColumns(sent));
   const points = fillTimes(sent, received);
   const body = packBody(points);
   const summaries = summariesToText(summarize(points));
   if (body.length > maxBody || summaries.length > maxBody)
-    throw new ApiError("REQUEST_TOO_LARGE", `points are too large: ${Math.max(body.length, summaries.length)} bytes packed, limit ${maxBody}`);
-  const [, , outcome] = await db.batch<{ state: string; deleted: number | null; digest: string | null }>([
+    throw new ApiError(
+      "REQUEST_TOO_LARGE",
+      `points are too large: ${Math.max(body.length, summaries.length)} bytes packed, limit ${maxBody}`,
+    );
+  const [, , outcome] = await db.batch<{
+    state: string;
+    deleted: number | null;
+    digest: string | null;
+  }>([
     db
       .prepare(
         `UPDATE runs SET metrics = ${mergedMetrics("?1")}, points = points + ?2, heartbeat = ${now}, touched = max(${now}, touched + 1)
@@ -56,7 +77,11 @@ export function checkAppended(
 ): void {
   if (!row) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `run not found: ${shown(run)}`);
   if (row.digest === digest) return;
-  if (row.digest) throw new ApiError("RESOURCE_ALREADY_EXISTS", `seq was used for other content: ${seq} of writer ${writer}`);
+  if (row.digest)
+    throw new ApiError(
+      "RESOURCE_ALREADY_EXISTS",
+      `seq was used for other content: ${seq} of writer ${writer}`,
+    );
   if (row.deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${run}`);
   throw new ApiError("INVALID_STATE", `run is closed: ${run} (${row.state})`);
 }
@@ -81,16 +106,24 @@ export async function* readPoints(
 ): AsyncGenerator<{ run: number; points: Points }> {
   for (const [at, { no, touched }] of runs.entries()) {
     const lots: Points[] = [];
-    for await (const body of readBodies(db, no, since ? seenUpTo(since, no) : 0, touched)) lots.push(selectFrom(unpackBody(body), selection));
+    for await (const body of readBodies(db, no, since ? seenUpTo(since, no) : 0, touched))
+      lots.push(selectFrom(unpackBody(body), selection));
     if (lots.length) yield { run: at, points: sortPoints(concatPoints(lots)) };
   }
 }
 
 /** Reads a run's rows in pages of some MB, as a Worker has little memory. */
-async function* readBodies(db: D1Database, run: number, after: number, upTo: number): AsyncGenerator<string> {
-  for (let at = after; ; ) {
+async function* readBodies(
+  db: D1Database,
+  run: number,
+  after: number,
+  upTo: number,
+): AsyncGenerator<string> {
+  for (let at = after; ;) {
     const { results } = await db
-      .prepare("SELECT at, body FROM tail WHERE run = ? AND at > ? AND at <= ? ORDER BY at LIMIT 64")
+      .prepare(
+        "SELECT at, body FROM tail WHERE run = ? AND at > ? AND at <= ? ORDER BY at LIMIT 64",
+      )
       .bind(run, at, upTo)
       .all<{ at: number; body: string }>();
     for (const { body } of results) yield body;
@@ -99,7 +132,10 @@ async function* readBodies(db: D1Database, run: number, after: number, upTo: num
   }
 }
 
-function selectFrom(points: Points, { keys, from = -Infinity, to = Infinity }: PointSelection): Points {
+function selectFrom(
+  points: Points,
+  { keys, from = -Infinity, to = Infinity }: PointSelection,
+): Points {
   if (!keys && from === -Infinity && to === Infinity) return points;
   const wanted = keys && points.keys.map((key) => keys.includes(key));
   const places: number[] = [];
@@ -120,22 +156,29 @@ function packColumns({ keys, key, step, time, value }: Points): Uint8Array {
   const bytes = new Uint8Array(start + step.length * 28);
   new Uint32Array(bytes.buffer, 0, 3).set([step.length, keys.length, names.length]);
   bytes.set(names, 16);
-  for (const [i, column] of [step, time, value].entries()) new Float64Array(bytes.buffer, start + i * 8 * step.length, step.length).set(column);
+  for (const [i, column] of [step, time, value].entries())
+    new Float64Array(bytes.buffer, start + i * 8 * step.length, step.length).set(column);
   new Uint32Array(bytes.buffer, start + 24 * step.length, step.length).set(key);
   return bytes;
 }
 
 // D1 passes blobs as arrays of numbers, ten times slower than text: bytes travel as base64.
-const packBody = (points: Points): string => deflateRawSync(packColumns(points), { level: 1 }).toString("base64");
+const packBody = (points: Points): string =>
+  deflateRawSync(packColumns(points), { level: 1 }).toString("base64");
 
 function unpackBody(body: string): Points {
   const inflated = inflateRawSync(Buffer.from(body, "base64"));
   const bytes = inflated.byteOffset % 8 ? new Uint8Array(inflated) : inflated;
-  const [count, , namesLength] = new Uint32Array(bytes.buffer, bytes.byteOffset, 3) as unknown as [number, number, number];
+  const [count, , namesLength] = new Uint32Array(bytes.buffer, bytes.byteOffset, 3) as unknown as [
+    number,
+    number,
+    number,
+  ];
   const keys: string[] = JSON.parse(new TextDecoder().decode(bytes.subarray(16, 16 + namesLength)));
   const start = bytes.byteOffset + 16 + ((namesLength + 7) & ~7);
   const points = emptyPoints(keys, count);
-  for (const [i, column] of [points.step, points.time, points.value].entries()) column.set(new Float64Array(bytes.buffer, start + i * 8 * count, count));
+  for (const [i, column] of [points.step, points.time, points.value].entries())
+    column.set(new Float64Array(bytes.buffer, start + i * 8 * count, count));
   points.key.set(new Uint32Array(bytes.buffer, start + 24 * count, count));
   return points;
 }

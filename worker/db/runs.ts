@@ -55,7 +55,10 @@ async function selectRow(db: D1Database, id: string): Promise<Row> {
 }
 
 function findRow(db: D1Database, id: string): Promise<Row | null> {
-  return db.prepare(`SELECT ${columns} FROM runs WHERE workspace = ? AND id = ?`).bind(workspace, id).first<Row>();
+  return db
+    .prepare(`SELECT ${columns} FROM runs WHERE workspace = ? AND id = ?`)
+    .bind(workspace, id)
+    .first<Row>();
 }
 
 /** Which runs to select: of some experiments (ids), or by their own ids; all of the workspace where neither is given. */
@@ -67,7 +70,10 @@ export interface RunSelection {
 }
 
 /** Returns the selected runs, newest first. Without a cursor, deleted runs are left out. */
-export async function selectRuns(db: D1Database, { experiments, runs, since }: RunSelection): Promise<FoundRun[]> {
+export async function selectRuns(
+  db: D1Database,
+  { experiments, runs, since }: RunSelection,
+): Promise<FoundRun[]> {
   const { results } = await db
     .prepare(
       `SELECT ${columns} FROM runs WHERE workspace = ?1
@@ -92,7 +98,11 @@ export async function selectRuns(db: D1Database, { experiments, runs, since }: R
  * Creates a run, and its experiment where that is a name not yet known. The same request again, under the same id,
  * answers with the run as it is by then and changes nothing.
  */
-export async function createRun(db: D1Database, run: v.InferOutput<typeof NewRun>, who: string): Promise<Run> {
+export async function createRun(
+  db: D1Database,
+  run: v.InferOutput<typeof NewRun>,
+  who: string,
+): Promise<Run> {
   const digest = await digestOf(toJSON(run));
   const id = run.id ?? newId();
   const experiment: v.InferOutput<typeof NewExperiment> = {
@@ -108,8 +118,13 @@ export async function createRun(db: D1Database, run: v.InferOutput<typeof NewRun
   const byName = isId(run.experiment)
     ? []
     : [
-        insertExperiment(db, experimentId, experiment, await digestOf(experiment)),
-        logChange(db, { who, what: "experiment.create", subject: experimentId, digest: await digestOf(experiment) }),
+        insertExperiment(db, experimentId, experiment, await digestOf(experiment), id),
+        logChange(db, {
+          who,
+          what: "experiment.create",
+          subject: experimentId,
+          digest: await digestOf(experiment),
+        }),
       ];
   await db.batch([
     ...byName,
@@ -138,8 +153,10 @@ export async function createRun(db: D1Database, run: v.InferOutput<typeof NewRun
     logChange(db, { who, what: "run.create", subject: id, digest }),
   ]);
   const row = await findRow(db, id);
-  if (!row) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `experiment not found: ${run.experiment}`);
-  if (row.digest !== digest) throw new ApiError("RESOURCE_ALREADY_EXISTS", `run already exists with other content: ${id}`);
+  if (!row)
+    throw new ApiError("RESOURCE_DOES_NOT_EXIST", `experiment not found: ${run.experiment}`);
+  if (row.digest !== digest)
+    throw new ApiError("RESOURCE_ALREADY_EXISTS", `run already exists with other content: ${id}`);
   return row.name === "" ? nameRun(db, row) : toRun(row);
 }
 
@@ -151,7 +168,12 @@ async function nameRun(db: D1Database, row: Row): Promise<Run> {
 }
 
 /** Changes a run's name, note and tags, and adds params; a param that is set keeps its value. */
-export async function patchRun(db: D1Database, id: string, patch: v.InferOutput<typeof RunPatch>, who: string): Promise<Run> {
+export async function patchRun(
+  db: D1Database,
+  id: string,
+  patch: v.InferOutput<typeof RunPatch>,
+  who: string,
+): Promise<Run> {
   const digest = await digestOf(toJSON(patch));
   for (let attempt = 0; attempt < 10; attempt++) {
     const row = await selectRow(db, id);
@@ -175,12 +197,20 @@ export async function patchRun(db: D1Database, id: string, patch: v.InferOutput<
 function addParams(params: Params, added: Params): Params {
   for (const [key, value] of Object.entries(added))
     if (Object.hasOwn(params, key) && !Object.is(params[key], value))
-      throw new ApiError("RESOURCE_ALREADY_EXISTS", `param is already set: ${key} = ${shown(params[key])}, not ${shown(value)}`);
+      throw new ApiError(
+        "RESOURCE_ALREADY_EXISTS",
+        `param is already set: ${key} = ${shown(params[key])}, not ${shown(value)}`,
+      );
   return { ...params, ...added };
 }
 
 /** Ends a run in a state. Told the same again, it stays as it is; told another state, it refuses. */
-export async function finishRun(db: D1Database, id: string, { state, error, ended }: v.InferOutput<typeof Finish>, who: string): Promise<Run> {
+export async function finishRun(
+  db: D1Database,
+  id: string,
+  { state, error, ended }: v.InferOutput<typeof Finish>,
+  who: string,
+): Promise<Run> {
   await db.batch([
     db
       .prepare(
@@ -188,11 +218,17 @@ export async function finishRun(db: D1Database, id: string, { state, error, ende
          WHERE workspace = ? AND id = ? AND state IN ('running', 'scheduled') AND deleted IS NULL`,
       )
       .bind(state, error, ended ?? null, workspace, id),
-    logChange(db, { who, what: "run.finish", subject: id, digest: await digestOf({ state, error }) }),
+    logChange(db, {
+      who,
+      what: "run.finish",
+      subject: id,
+      digest: await digestOf({ state, error }),
+    }),
   ]);
   const run = await selectRun(db, id);
   if (run.deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${id}`);
-  if (run.state !== state) throw new ApiError("INVALID_STATE", `run is closed: ${id} (${run.state}, not ${state})`);
+  if (run.state !== state)
+    throw new ApiError("INVALID_STATE", `run is closed: ${id} (${run.state}, not ${state})`);
   return run;
 }
 
@@ -214,12 +250,20 @@ export async function resumeRun(db: D1Database, id: string, who: string): Promis
 
 /** Notes that a run was heard of. Not a change: it is not logged and no cursor moves. */
 export async function beat(db: D1Database, id: string): Promise<void> {
-  const { meta } = await db.prepare(`UPDATE runs SET heartbeat = ${now} WHERE workspace = ? AND id = ?`).bind(workspace, id).run();
+  const { meta } = await db
+    .prepare(`UPDATE runs SET heartbeat = ${now} WHERE workspace = ? AND id = ?`)
+    .bind(workspace, id)
+    .run();
   if (!meta.changes) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `run not found: ${shown(id)}`);
 }
 
 /** Deletes a run, or takes it back; what is so already stays as it is. */
-export async function deleteRun(db: D1Database, id: string, remove: boolean, who: string): Promise<Run> {
+export async function deleteRun(
+  db: D1Database,
+  id: string,
+  remove: boolean,
+  who: string,
+): Promise<Run> {
   const what = remove ? "run.delete" : "run.restore";
   await db.batch([
     db
@@ -240,7 +284,9 @@ export async function purgeRun(db: D1Database, id: string, who: string): Promise
   // A run restored meanwhile stays whole: each statement looks again.
   const gone = "(SELECT no FROM runs WHERE no = ? AND deleted IS NOT NULL)";
   await db.batch([
-    ...["tail", "console", "files"].map((table) => db.prepare(`DELETE FROM ${table} WHERE run = ${gone}`).bind(no)),
+    ...["tail", "console", "files"].map((table) =>
+      db.prepare(`DELETE FROM ${table} WHERE run = ${gone}`).bind(no),
+    ),
     db.prepare("DELETE FROM runs WHERE no = ? AND deleted IS NOT NULL").bind(no),
     logChange(db, { who, what: "run.purge", subject: id, digest: await digestOf("run.purge") }),
   ]);

@@ -14,15 +14,24 @@ export const mediaTypes = {
 export type Format = keyof typeof mediaTypes;
 
 /** Returns the format that a path such as /runs.arrow ends in. */
-export const formatOf = (c: Context): Format => c.req.path.slice(c.req.path.lastIndexOf(".") + 1) as Format;
+export const formatOf = (c: Context): Format =>
+  c.req.path.slice(c.req.path.lastIndexOf(".") + 1) as Format;
 
 /**
  * Answers a table piece by piece as it is made, gzipped where the client takes that. The cursor goes into a header, too,
  * for the formats that have no place for it.
  */
-export function table(c: Context, pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, cursor?: string): Response {
+export function table(
+  c: Context,
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  cursor?: string,
+): Response {
   const gzip = acceptsGzip(c);
-  const headers = new Headers({ "content-type": mediaTypes[formatOf(c)], "cache-control": "no-cache", vary: "accept-encoding" });
+  const headers = new Headers({
+    "content-type": mediaTypes[formatOf(c)],
+    "cache-control": "no-cache",
+    vary: "accept-encoding",
+  });
   if (cursor !== undefined) headers.set("x-assay-cursor", cursor);
   if (gzip) headers.set("content-encoding", "gzip");
   const body = streamFrom(gzip ? gzipped(pieces) : pieces);
@@ -31,13 +40,19 @@ export function table(c: Context, pieces: AsyncIterable<Uint8Array> | Iterable<U
 
 /** Cloudflare, and Miniflare too, puts its own wishes into Accept-Encoding; the client's stand beside the request. */
 function acceptsGzip(c: Context): boolean {
-  const accepted = (c.req.raw.cf?.["clientAcceptEncoding"] as string | undefined) ?? c.req.header("accept-encoding") ?? "";
+  const accepted =
+    (c.req.raw.cf?.["clientAcceptEncoding"] as string | undefined) ??
+    c.req.header("accept-encoding") ??
+    "";
   return /\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/.test(accepted);
 }
 
 /** A stream that makes each piece when it is asked for. */
-function streamFrom(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): ReadableStream<Uint8Array> {
-  const iterator = Symbol.asyncIterator in pieces ? pieces[Symbol.asyncIterator]() : pieces[Symbol.iterator]();
+function streamFrom(
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): ReadableStream<Uint8Array> {
+  const iterator =
+    Symbol.asyncIterator in pieces ? pieces[Symbol.asyncIterator]() : pieces[Symbol.iterator]();
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       const { done, value } = await iterator.next();
@@ -54,7 +69,9 @@ function streamFrom(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): R
  * One gzip member made of pieces deflated on their own, each ended by a sync flush. The platform's CompressionStream
  * takes ten times as long: it has no faster level.
  */
-async function* gzipped(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* gzipped(
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
   let [crc, size] = [0, 0];
   yield new Uint8Array([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255]);
   for await (const piece of merged(pieces)) {
@@ -70,7 +87,10 @@ async function* gzipped(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
 }
 
 /** Joins small pieces: each write into a stream costs as much as compressing some kB. */
-async function* merged(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, enough = 65_536): AsyncGenerator<Uint8Array> {
+async function* merged(
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  enough = 65_536,
+): AsyncGenerator<Uint8Array> {
   let waiting: Uint8Array[] = [];
   let size = 0;
   for await (const piece of pieces) {

@@ -24,7 +24,8 @@ export const consoleLines = new Hono<App>()
     "/runs/:run/console",
     route({
       right: "writer",
-      summary: "Append console lines: texts, or {text, stream?: out | err, time?}. With writer and seq a retry changes nothing",
+      summary:
+        "Append console lines: texts, or {text, stream?: out | err, time?}. With writer and seq a retry changes nothing",
       query: AppendQuery,
       body: NewLines,
       answers: { 200: "{accepted: how many}" },
@@ -41,7 +42,8 @@ export const consoleLines = new Hono<App>()
     "/runs/:run/console",
     route({
       right: "reader",
-      summary: "Console lines after line number `after`, up to `limit`; or the last `tail`. The answer's `next` is the `after` of the next call",
+      summary:
+        "Console lines after line number `after`, up to `limit`; or the last `tail`. The answer's `next` is the `after` of the next call",
       query: LinesQuery,
     }),
     async (c) => {

@@ -7,61 +7,113 @@ import { route } from "../route.ts";
 import { json } from "./answer.ts";
 
 export const files = new Hono<App>()
-  .get("/runs/:run/files", route({ right: "reader", summary: "A run's files: as a list, and as a tree with the sizes of folders" }), async (c) => {
-    const found = await selectFiles(c.env.DB, c.req.param("run"));
-    return json(c, { files: found, tree: treeFromFiles(found) });
-  })
+  .get(
+    "/runs/:run/files",
+    route({
+      right: "reader",
+      summary: "A run's files: as a list, and as a tree with the sizes of folders",
+    }),
+    async (c) => {
+      const found = await selectFiles(c.env.DB, c.req.param("run"));
+      return json(c, { files: found, tree: treeFromFiles(found) });
+    },
+  )
   .put(
     "/runs/:run/files/:path{.*}",
     route({
       right: "writer",
-      summary: "Store a file under a path. Needs Content-Length; checks Content-Digest (sha-256=:base64:) or X-Content-SHA256 (hex) where given",
+      summary:
+        "Store a file under a path. Needs Content-Length; checks Content-Digest (sha-256=:base64:) or X-Content-SHA256 (hex) where given",
       body: { "application/octet-stream": "the content" },
       answers: { 201: "stored", 411: "the body has no length", 413: "the file is too large" },
     }),
     async (c) => {
-      const path = checkPath(c.req.param("path"));
+      const path = pathOf(c);
       const size = contentLength(c);
       const type = c.req.header("content-type") ?? "application/octet-stream";
       const body = c.req.raw.body ?? new Blob([]).stream();
       const sha256 = claimedHash(c);
-      return json(c, await putFile(c.env, c.req.param("run"), { path, size, type, sha256, body }, c.get("visitor").who), 201);
+      return json(
+        c,
+        await putFile(
+          c.env,
+          c.req.param("run"),
+          { path, size, type, sha256, body },
+          c.get("visitor").who,
+        ),
+        201,
+      );
     },
   )
-  .get("/runs/:run/files/:path{.*}", route({ right: "reader", summary: "A file's content, whole or by Range" }), async (c) => {
-    const { file, open } = await selectFile(c.env, c.req.param("run"), checkPath(c.req.param("path")));
-    const headers = fileHeaders(file);
-    if (c.req.header("if-none-match")?.includes(file.sha256)) return new Response(null, { status: 304, headers });
-    const range = parseRange(c.req.header("range"), file, c.req.header("if-range"));
-    headers.set("content-length", String(range?.length ?? file.size));
-    if (range) headers.set("content-range", `bytes ${range.offset}-${range.offset + range.length - 1}/${file.size}`);
-    const isEmpty = c.req.method === "HEAD" || file.size === 0;
-    return new Response(isEmpty ? null : await open(range), { status: range ? 206 : 200, headers });
-  })
-  .delete("/runs/:run/files/:path{.*}", route({ right: "writer", summary: "Take a file from a run" }), async (c) => {
-    await deleteFile(c.env.DB, c.req.param("run"), checkPath(c.req.param("path")), c.get("visitor").who);
-    return json(c, {});
-  });
+  .get(
+    "/runs/:run/files/:path{.*}",
+    route({ right: "reader", summary: "A file's content, whole or by Range" }),
+    async (c) => {
+      const { file, open } = await selectFile(c.env, c.req.param("run"), pathOf(c));
+      const headers = fileHeaders(file);
+      if (c.req.header("if-none-match")?.includes(file.sha256))
+        return new Response(null, { status: 304, headers });
+      const range = parseRange(c.req.header("range"), file, c.req.header("if-range"));
+      headers.set("content-length", String(range?.length ?? file.size));
+      if (range)
+        headers.set(
+          "content-range",
+          `bytes ${range.offset}-${range.offset + range.length - 1}/${file.size}`,
+        );
+      const isEmpty = c.req.method === "HEAD" || file.size === 0;
+      return new Response(isEmpty ? null : await open(range), {
+        status: range ? 206 : 200,
+        headers,
+      });
+    },
+  )
+  .delete(
+    "/runs/:run/files/:path{.*}",
+    route({ right: "writer", summary: "Take a file from a run" }),
+    async (c) => {
+      await deleteFile(c.env.DB, c.req.param("run"), pathOf(c), c.get("visitor").who);
+      return json(c, {});
+    },
+  );
+
+/** The path as it stands in the URL: hono leaves what it cannot decode as it is, and "%ff" would become a name. */
+function pathOf(c: Context): string {
+  const encoded = new URL(c.req.url).pathname.split("/files/").slice(1).join("/files/");
+  try {
+    return checkPath(decodeURIComponent(encoded));
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    throw new ApiError("INVALID_PARAMETER_VALUE", `invalid file path: ${shown(encoded)}`);
+  }
+}
 
 /** R2 takes only bodies whose length is known before. */
 function contentLength(c: Context): number {
   const header = c.req.header("content-length");
   if (header === undefined) throw new ApiError("LENGTH_REQUIRED", "missing content-length");
   const size = Number(header);
-  if (size > maxFile) throw new ApiError("REQUEST_TOO_LARGE", `file is too large: ${size} bytes, limit ${maxFile}`);
+  if (size > maxFile)
+    throw new ApiError("REQUEST_TOO_LARGE", `file is too large: ${size} bytes, limit ${maxFile}`);
   return size;
 }
 
 /** The SHA-256 that the sender claims, in hex, from either header (RFC 9530 gives it in base64). */
 function claimedHash(c: Context): string | undefined {
   const hex = c.req.header("x-content-sha256");
-  if (hex !== undefined && !/^[0-9a-f]{64}$/i.test(hex)) throw new ApiError("INVALID_PARAMETER_VALUE", `invalid x-content-sha256: ${shown(hex)}`);
+  if (hex !== undefined && !/^[0-9a-f]{64}$/i.test(hex))
+    throw new ApiError("INVALID_PARAMETER_VALUE", `invalid x-content-sha256: ${shown(hex)}`);
   if (hex !== undefined) return hex.toLowerCase();
   const digest = c.req.header("content-digest");
   if (digest === undefined) return undefined;
   const [, base64] = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(digest) ?? [];
-  if (!base64) throw new ApiError("INVALID_PARAMETER_VALUE", `invalid content-digest: ${shown(digest)} (expected sha-256=:…:)`);
-  return Array.from(atob(base64), (char) => char.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+  if (!base64)
+    throw new ApiError(
+      "INVALID_PARAMETER_VALUE",
+      `invalid content-digest: ${shown(digest)} (expected sha-256=:…:)`,
+    );
+  return Array.from(atob(base64), (char) => char.charCodeAt(0).toString(16).padStart(2, "0")).join(
+    "",
+  );
 }
 
 /** Types that a browser shows without running anything of them; all others are downloads. */
@@ -83,11 +135,17 @@ function fileHeaders({ path, type, sha256 }: RunFile): Headers {
 }
 
 /** Returns the part of a file that a Range header asks for; undefined is the whole. Several ranges are answered whole. */
-function parseRange(header: string | undefined, { size, sha256 }: RunFile, ifRange?: string): { offset: number; length: number } | undefined {
+function parseRange(
+  header: string | undefined,
+  { size, sha256 }: RunFile,
+  ifRange?: string,
+): { offset: number; length: number } | undefined {
   const [, first = "", last = ""] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
-  if ((first === "" && last === "") || (ifRange !== undefined && !ifRange.includes(sha256))) return undefined;
+  if ((first === "" && last === "") || (ifRange !== undefined && !ifRange.includes(sha256)))
+    return undefined;
   const offset = first === "" ? Math.max(0, size - Number(last)) : Number(first);
   const end = first === "" || last === "" ? size : Math.min(Number(last) + 1, size);
-  if (offset >= size || end <= offset) throw new ApiError("RANGE_NOT_SATISFIABLE", `invalid range: ${header} of ${size} bytes`);
+  if (offset >= size || end <= offset)
+    throw new ApiError("RANGE_NOT_SATISFIABLE", `invalid range: ${header} of ${size} bytes`);
   return { offset, length: end - offset };
 }

@@ -4,7 +4,11 @@ import * as v from "valibot";
 export const list = v.array(v.string());
 
 /** A parameter given once. */
-export const text = v.pipe(list, v.length(1, "expected it once"), v.transform(([value]) => value!));
+export const text = v.pipe(
+  list,
+  v.length(1, "expected it once"),
+  v.transform(([value]) => value!),
+);
 
 /** A parameter that is a number. */
 export const number = v.pipe(
@@ -17,7 +21,10 @@ export const number = v.pipe(
 export const count = (most: number) =>
   v.pipe(
     number,
-    v.check((value) => Number.isSafeInteger(value) && value >= 0 && value <= most, `expected a whole number up to ${most}`),
+    v.check(
+      (value) => Number.isSafeInteger(value) && value >= 0 && value <= most,
+      `expected a whole number up to ${most}`,
+    ),
   );
 
 /** Who sent a batch, and which of theirs it is: a retry under the same two changes nothing. */
@@ -25,7 +32,10 @@ export const sender = {
   writer: v.optional(
     v.pipe(
       text,
-      v.check((value) => /^[\w.:-]{1,64}$/.test(value), "expected 1 to 64 letters, digits and . : _ -"),
+      v.check(
+        (value) => /^[\w.:-]{1,64}$/.test(value),
+        "expected 1 to 64 letters, digits and . : _ -",
+      ),
     ),
   ),
   seq: v.optional(count(Number.MAX_SAFE_INTEGER)),

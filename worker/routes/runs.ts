@@ -8,7 +8,18 @@ import { runsTable } from "../../wire/runs-table.ts";
 import { tableToCSV, tableToIPC, tableToJSON } from "../../wire/table.ts";
 import { readJSON } from "../body.ts";
 import { selectExperiment, selectExperiments } from "../db/experiments.ts";
-import { beat, createRun, deleteRun, finishRun, patchRun, purgeRun, resumeRun, selectRun, selectRuns, type FoundRun } from "../db/runs.ts";
+import {
+  beat,
+  createRun,
+  deleteRun,
+  finishRun,
+  patchRun,
+  purgeRun,
+  resumeRun,
+  selectRun,
+  selectRuns,
+  type FoundRun,
+} from "../db/runs.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { formatOf, json, table } from "./answer.ts";
@@ -29,7 +40,8 @@ export const runs = new Hono<App>()
     ["/runs.arrow", "/runs.csv", "/runs.json"],
     route({
       right: "reader",
-      summary: "Runs as a table, newest first. experiment: id or name, may repeat. columns: names, by comma or repeated. since: the cursor of an earlier answer (header x-assay-cursor, and Arrow schema metadata), for what changed",
+      summary:
+        "Runs as a table, newest first. experiment: id or name, may repeat. columns: names, by comma or repeated. since: the cursor of an earlier answer (header x-assay-cursor, and Arrow schema metadata), for what changed",
       query: RunsQuery,
     }),
     async (c) => {
@@ -37,8 +49,14 @@ export const runs = new Hono<App>()
       const since = query.since === undefined ? undefined : parseCursor(query.since);
       const { ids, nameOf } = await namedExperiments(c.env.DB, query.experiment);
       const found = await selectRuns(c.env.DB, { experiments: ids, since });
-      const cursor = formatCursor(found.map(({ no, touched }) => [no, touched]), since);
-      const columns = runsTable(arranged(found, query, nameOf), { columns: query.columns?.flatMap((names) => names.split(",")), experimentName: nameOf });
+      const cursor = formatCursor(
+        found.map(({ no, touched }) => [no, touched]),
+        since,
+      );
+      const columns = runsTable(arranged(found, query, nameOf), {
+        columns: query.columns?.flatMap((names) => names.split(",")),
+        experimentName: nameOf,
+      });
       const encoder = new TextEncoder();
       return table(
         c,
@@ -57,7 +75,10 @@ export const runs = new Hono<App>()
       right: "writer",
       summary: "Start a run; an experiment named for the first time is created",
       body: NewRun,
-      answers: { 201: "created, or created before by the same request", 409: "the id was used for another run" },
+      answers: {
+        201: "created, or created before by the same request",
+        409: "the id was used for another run",
+      },
     }),
     async (c) => {
       const run = parse(NewRun, await readJSON(c));
@@ -69,33 +90,73 @@ export const runs = new Hono<App>()
   })
   .patch(
     "/runs/:run",
-    route({ right: "writer", summary: "Change name, note and tags (null takes a tag away); add params, which are set once", body: RunPatch }),
+    route({
+      right: "writer",
+      summary: "Change name, note and tags (null takes a tag away); add params, which are set once",
+      body: RunPatch,
+    }),
     async (c) => {
       const patch = parse(RunPatch, await readJSON(c));
-      return answerRun(c, await patchRun(c.env.DB, c.req.param("run"), patch, c.get("visitor").who));
+      return answerRun(
+        c,
+        await patchRun(c.env.DB, c.req.param("run"), patch, c.get("visitor").who),
+      );
     },
   )
-  .post("/runs/:run/finish", route({ right: "writer", summary: "End a run as finished, failed or killed", body: Finish }), async (c) => {
-    const finish = parse(Finish, await readJSON(c));
-    return answerRun(c, await finishRun(c.env.DB, c.req.param("run"), finish, c.get("visitor").who));
-  })
-  .post("/runs/:run/resume", route({ right: "writer", summary: "Set a run that ended going again" }), async (c) => {
-    return answerRun(c, await resumeRun(c.env.DB, c.req.param("run"), c.get("visitor").who));
-  })
-  .post("/runs/:run/heartbeat", route({ right: "writer", summary: "Say that a run is still going" }), async (c) => {
-    await beat(c.env.DB, c.req.param("run"));
-    return json(c, {});
-  })
-  .delete("/runs/:run", route({ right: "writer", summary: "Delete a run; it can be restored" }), async (c) => {
-    return answerRun(c, await deleteRun(c.env.DB, c.req.param("run"), true, c.get("visitor").who));
-  })
-  .post("/runs/:run/restore", route({ right: "writer", summary: "Take a deleted run back" }), async (c) => {
-    return answerRun(c, await deleteRun(c.env.DB, c.req.param("run"), false, c.get("visitor").who));
-  })
-  .post("/runs/:run/purge", route({ right: "admin", summary: "Remove a deleted run for good" }), async (c) => {
-    await purgeRun(c.env.DB, c.req.param("run"), c.get("visitor").who);
-    return json(c, {});
-  });
+  .post(
+    "/runs/:run/finish",
+    route({ right: "writer", summary: "End a run as finished, failed or killed", body: Finish }),
+    async (c) => {
+      const finish = parse(Finish, await readJSON(c));
+      return answerRun(
+        c,
+        await finishRun(c.env.DB, c.req.param("run"), finish, c.get("visitor").who),
+      );
+    },
+  )
+  .post(
+    "/runs/:run/resume",
+    route({ right: "writer", summary: "Set a run that ended going again" }),
+    async (c) => {
+      return answerRun(c, await resumeRun(c.env.DB, c.req.param("run"), c.get("visitor").who));
+    },
+  )
+  .post(
+    "/runs/:run/heartbeat",
+    route({ right: "writer", summary: "Say that a run is still going" }),
+    async (c) => {
+      await beat(c.env.DB, c.req.param("run"));
+      return json(c, {});
+    },
+  )
+  .delete(
+    "/runs/:run",
+    route({ right: "writer", summary: "Delete a run; it can be restored" }),
+    async (c) => {
+      return answerRun(
+        c,
+        await deleteRun(c.env.DB, c.req.param("run"), true, c.get("visitor").who),
+      );
+    },
+  )
+  .post(
+    "/runs/:run/restore",
+    route({ right: "writer", summary: "Take a deleted run back" }),
+    async (c) => {
+      return answerRun(
+        c,
+        await deleteRun(c.env.DB, c.req.param("run"), false, c.get("visitor").who),
+      );
+    },
+  )
+  .post(
+    "/runs/:run/purge",
+    route({ right: "admin", summary: "Remove a deleted run for good" }),
+    async (c) => {
+      await purgeRun(c.env.DB, c.req.param("run"), c.get("visitor").who);
+      return json(c, {});
+    },
+  );
 
 function answerRun(c: Context, { ...run }: Run | FoundRun, status: 200 | 201 = 200): Response {
   return json(c, { ...run, no: undefined, touched: undefined }, status);
@@ -107,10 +168,17 @@ export async function namedExperiments(db: D1Database, idsOrNames: string[] | un
     ? await Promise.all(idsOrNames.map((idOrName) => selectExperiment(db, idOrName)))
     : await selectExperiments(db, { archived: true });
   const names = new Map(found.map(({ id, name }) => [id, name]));
-  return { ids: idsOrNames && found.map(({ id }) => id), nameOf: (id: string) => names.get(id) ?? id };
+  return {
+    ids: idsOrNames && found.map(({ id }) => id),
+    nameOf: (id: string) => names.get(id) ?? id,
+  };
 }
 
-function arranged(found: FoundRun[], { where, order, limit }: v.InferOutput<typeof RunsQuery>, nameOf: (id: string) => string): FoundRun[] {
+function arranged(
+  found: FoundRun[],
+  { where, order, limit }: v.InferOutput<typeof RunsQuery>,
+  nameOf: (id: string) => string,
+): FoundRun[] {
   const test = where === undefined ? undefined : parseWhere(where, nameOf);
   const filtered = test ? found.filter(test) : found;
   const ordered = order === undefined ? filtered : filtered.toSorted(parseOrder(order, nameOf));

@@ -1,0 +1,43 @@
+import { reset } from "cloudflare:test";
+import { env, exports } from "cloudflare:workers";
+import { beforeAll } from "vitest";
+import spine from "../../worker/migrations/0001_spine.sql?raw";
+import { statementsOf } from "../../client/cli/server/statements.ts";
+
+/** Gives a file of tests an empty database and an empty bucket. */
+export function freshStores(): void {
+  beforeAll(async () => {
+    await reset();
+    await env.DB.batch(statementsOf(spine).map((sql) => env.DB.prepare(sql)));
+  });
+}
+
+/** Asks the Worker over HTTP, as a client on loopback would; the body of an answer is JSON where it can be. */
+export async function ask(
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+) {
+  const isRaw =
+    body instanceof Uint8Array || body instanceof ReadableStream || typeof body === "string";
+  const response = await exports.default.fetch(`http://127.0.0.1/api/v1${path}`, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body: isRaw ? (body as BodyInit) : JSON.stringify(body) }),
+  });
+  const text = await response.clone().text();
+  let json: any;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    json = undefined;
+  }
+  return { status: response.status, headers: response.headers, text, json, response };
+}
+
+/** Starts a run and returns its id. */
+export async function startRun(body: Record<string, unknown> = {}): Promise<string> {
+  const { json } = await ask("POST", "/runs", { experiment: "test", ...body });
+  return json.id as string;
+}

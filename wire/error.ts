@@ -47,11 +47,11 @@ export class ApiError extends Error {
 export function shown(value: unknown): string {
   const text = typeof value === "string" ? value : (safeJSON(value) ?? String(value));
   const printable = text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]/gu, // of surrogates, the lone ones
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
   return printable.length > 80
-    ? `${printable.slice(0, 80)}… (${text.length} characters)`
+    ? `${printable.slice(0, 80).toWellFormed()}… (${text.length} characters)`
     : printable;
 }
 

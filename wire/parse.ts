@@ -7,19 +7,32 @@ export function parse<S extends v.GenericSchema>(
   value: unknown,
   noun = "body",
 ): v.InferOutput<S> {
+  if (schema.type === "strict_object" && Array.isArray(value))
+    throw invalid(`invalid ${noun}: ${shown(value)} (expected an object)`); // valibot takes a list for one
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
-  const issue = result.issues[0];
-  const path = v.getDotPath(issue) ?? noun;
-  if (issue.type === "strict_object") {
-    const missing = issue.received === "undefined" && issue.expected !== "never";
-    throw invalid(`${missing ? "missing" : "unknown"} field: ${issue.path ? path : noun}`);
+  const { issue, path } = innermost(result.issues[0], noun);
+  if (issue.type === "strict_object" && issue.expected !== "Object") {
+    const isMissing = issue.expected !== "never";
+    throw invalid(`${isMissing ? "missing" : "unknown"} field: ${path}`);
   }
   if (issue.type === "raw_transform") throw invalid(issue.message); // it names the thing and the value itself
   const said = issue.message.startsWith("Invalid") ? "" : issue.message;
   const expected = issue.kind === "schema" && issue.expected ? `expected ${issue.expected}` : "";
   const wanted = said || expected ? ` (${said || expected})` : "";
   throw invalid(`invalid ${path}: ${shown(issue.input)}${wanted}`);
+}
+
+/** Returns what is wrong and where; of the alternatives of a union, the one that got furthest says it. */
+function innermost(issue: v.BaseIssue<unknown>, noun: string) {
+  const names: string[] = [];
+  for (let at = issue; ; ) {
+    const dots = v.getDotPath(at);
+    if (dots !== null) names.push(/^\d/.test(dots) ? `${noun}.${dots}` : dots);
+    const inner = at.issues?.find(({ kind, path }) => path || kind === "validation");
+    if (!inner) return { issue: at, path: names.join(".") || noun };
+    at = inner;
+  }
 }
 
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);

@@ -81,7 +81,18 @@ export function concatBytes(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
  * value (any number type), and optionally time (a timestamp, or a number in ms). Throws an ApiError on anything else.
  */
 export function pointsFromIPC(bytes: Uint8Array): Points {
-  const table = decode(bytes);
+  try {
+    // flechette reads buffers in place and needs them aligned to 8 bytes.
+    return readPoints(
+      tableFromIPC(bytes.byteOffset % 8 ? bytes.slice() : bytes, { useBigInt: true }),
+    );
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    throw invalid(`malformed Arrow stream: ${(error as Error).message}`);
+  }
+}
+
+function readPoints(table: ReturnType<typeof tableFromIPC>): Points {
   for (const name of table.names)
     if (!["key", "step", "time", "value"].includes(name))
       throw invalid(`unknown column: ${shown(name)}`);
@@ -109,15 +120,6 @@ export function pointsFromIPC(bytes: Uint8Array): Points {
     points.time[i] = at === undefined ? NaN : number(at, "time", i);
   }
   return checkPoints(points);
-}
-
-function decode(bytes: Uint8Array) {
-  try {
-    // flechette reads buffers in place and needs them aligned to 8 bytes.
-    return tableFromIPC(bytes.byteOffset % 8 ? bytes.slice() : bytes, { useBigInt: false });
-  } catch (error) {
-    throw invalid(`malformed Arrow stream: ${(error as Error).message}`);
-  }
 }
 
 function column(table: ReturnType<typeof tableFromIPC>, name: string) {

@@ -60,12 +60,13 @@ export function parseOrder(
   experimentName?: (id: string) => string,
 ): (a: Run, b: Run) => number {
   const terms = text.split(",").map((term) => {
-    const [, field = "", direction = "asc"] = /^\s*(\S.*?)(?:\s+(asc|desc))?\s*$/i.exec(term) ?? [];
+    const [words, direction = "asc"] = term.trim().split(/\s(asc|desc)$/i) as [string, string?];
+    const field = words.trimEnd();
     const read = fieldReader(field, experimentName);
     if (!read)
       throw new ApiError(
         "INVALID_PARAMETER_VALUE",
-        `invalid order: unknown field ${shown(field || term)}`,
+        `invalid order: unknown field ${shown(field)}`,
       );
     return { read, sign: direction.toLowerCase() === "desc" ? -1 : 1 };
   });
@@ -92,7 +93,8 @@ interface Token {
 const lexemes =
   /\s*(?:('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(!=|<=|>=|=|<|>)|((?:[\w/:@#-]|\.(?=[\w/"`-])|`[^`]*`|(?<=\.)"[^"]*")+)|(\S))/y;
 
-function tokenize(text: string): Token[] {
+function tokenize(untrimmed: string): Token[] {
+  const text = untrimmed.trimEnd();
   const tokens: Token[] = [];
   lexemes.lastIndex = 0;
   for (let match; (match = lexemes.exec(text));) {
@@ -112,7 +114,7 @@ function tokenize(text: string): Token[] {
       });
     else if (operator) tokens.push({ kind: "operator", text: operator, position });
     else tokens.push(wordToken(word!, position, tokens.at(-1)));
-    if (lexemes.lastIndex >= text.trimEnd().length) break;
+    if (lexemes.lastIndex >= text.length) break;
   }
   tokens.push({ kind: "end", text: "", position: text.length });
   return tokens;

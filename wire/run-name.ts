@@ -7,9 +7,9 @@ const nouns =
     " ",
   );
 
-/** Returns a readable name for a run that was given none, such as swift-otter-12; the same run always gets the same. */
-export function nameFromId(id: string, number: number): string {
+/** Returns the words of a readable name for a run that was given none: swift-otter, to which its number is added. */
+export function wordsFromId(id: string): string {
   const pick = (words: string[], at: number) =>
     words[parseInt(id.slice(at, at + 4), 16) % words.length]!;
-  return `${pick(adjectives, 20)}-${pick(nouns, 24)}-${number}`;
+  return `${pick(adjectives, 20)}-${pick(nouns, 24)}`;
 }

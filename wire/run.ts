@@ -57,6 +57,7 @@ export const maxTime = 253_402_300_799_999;
 export const Time = v.pipe(
   v.number(),
   v.check((t) => t >= 0 && t <= maxTime, "expected milliseconds since 1970"),
+  v.transform(Math.floor),
 );
 
 export const NewRun = v.strictObject({

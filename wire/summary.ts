@@ -49,7 +49,7 @@ export function summarize({ keys, key, step, time, value }: Points): Map<string,
   return new Map(keys.flatMap((name, k) => (byKey[k] ? [[name, byKey[k]]] : [])));
 }
 
-/** Returns the summary of the points behind two summaries; `worker/db/points.ts` says the same in SQL. */
+/** Returns the summary of the points behind two summaries; `worker/db/summaries.ts` says the same in SQL. */
 export function mergeSummaries(a: Summary, b: Summary): Summary {
   const last = isLater(b, a) ? b : a;
   const min = isBetter(b.min, b.minStep, a.min, a.minStep) ? b : a;
@@ -73,7 +73,10 @@ const isLater = (b: Summary, a: Summary): boolean =>
     ? b.step > a.step
     : b.time !== a.time
       ? b.time > a.time
-      : Number.isNaN(b.last) || b.last > a.last;
+      : Number.isNaN(b.last) || isLess(a.last, b.last);
 
 const isBetter = (b: number, bStep: number, a: number, aStep: number): boolean =>
-  Number.isNaN(a) || b < a || (b === a && bStep < aStep);
+  Number.isNaN(a) || b < a || (b === a && (bStep < aStep || (bStep === aStep && isLess(b, a))));
+
+/** Whether a is less than b, and −0 less than 0: the order of arrival decides nothing. */
+const isLess = (a: number, b: number): boolean => a < b || (a === b && Object.is(a, -0));

@@ -7,7 +7,7 @@ import { ApiError } from "./error.ts";
  */
 export function checkStream(bytes: Uint8Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + 4 <= bytes.length; ) {
+  for (let at = 0; at + 4 <= bytes.length;) {
     const marked = view.getInt32(at, true) === -1;
     const start = at + (marked ? 8 : 4);
     const length = view.getInt32(start - 4, true);
@@ -23,7 +23,8 @@ const maxRows = 10_000_000;
 /** Int, FloatingPoint, Utf8, Bool, Date, Timestamp, LargeUtf8, Utf8View */
 const types = new Set([2, 3, 5, 6, 8, 10, 20, 24]);
 
-const malformed = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", `malformed Arrow stream: ${message}`);
+const malformed = (message: string) =>
+  new ApiError("INVALID_PARAMETER_VALUE", `malformed Arrow stream: ${message}`);
 
 /** The FlatBuffers tables of one message, as Schema.fbs and Message.fbs of the format lay them out. */
 class Message {
@@ -58,7 +59,8 @@ class Message {
     for (const entry of fields) {
       const field = entry + this.#view.getUint32(entry, true);
       const type = this.#field(field, 2);
-      if (type === undefined || !types.has(this.#view.getUint8(type))) throw malformed("a column's type is none of points");
+      if (type === undefined || !types.has(this.#view.getUint8(type)))
+        throw malformed("a column's type is none of points");
       if (this.#list(field, 5, 4).length) throw malformed("a column is nested");
       this.#list(field, 6, 4);
     }
@@ -67,13 +69,17 @@ class Message {
   #checkBatch(batch: number | undefined, bodyLength: number): void {
     if (batch === undefined) throw malformed("a batch says nothing");
     const isCount = (n: bigint | 0) => n >= 0 && n <= maxRows;
-    if (!isCount(this.#int64(this.#field(batch, 0)))) throw malformed("a batch claims too many rows");
-    for (const node of this.#list(batch, 1, 16)) if (!isCount(this.#int64(node))) throw malformed("a column claims too many rows");
+    if (!isCount(this.#int64(this.#field(batch, 0))))
+      throw malformed("a batch claims too many rows");
+    for (const node of this.#list(batch, 1, 16))
+      if (!isCount(this.#int64(node))) throw malformed("a column claims too many rows");
     for (const buffer of this.#list(batch, 2, 16)) {
       const [from, length] = [this.#int64(buffer), this.#int64(buffer + 8)];
-      if (from < 0 || length < 0 || BigInt(from) + BigInt(length) > bodyLength) throw malformed("a buffer lies outside its body");
+      if (from < 0 || length < 0 || BigInt(from) + BigInt(length) > bodyLength)
+        throw malformed("a buffer lies outside its body");
     }
-    for (const count of this.#list(batch, 4, 8)) if (!isCount(this.#int64(count))) throw malformed("a column claims too many buffers");
+    for (const count of this.#list(batch, 4, 8))
+      if (!isCount(this.#int64(count))) throw malformed("a column claims too many buffers");
   }
 
   /** Where a table's field lies; undefined where the table leaves it out. */
@@ -94,7 +100,8 @@ class Message {
     const at = this.#follow(this.#field(table, number));
     if (at === undefined) return [];
     const length = this.#view.getUint32(at, true);
-    if (at + 4 + length * size > this.#view.byteLength) throw malformed("a list lies outside its message");
+    if (at + 4 + length * size > this.#view.byteLength)
+      throw malformed("a list lies outside its message");
     return Array.from({ length }, (_, i) => at + 4 + i * size);
   }
 

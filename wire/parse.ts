@@ -26,7 +26,7 @@ export function parse<S extends v.GenericSchema>(
 /** Returns what is wrong and where; of the alternatives of a union, the one that got furthest says it. */
 function innermost(issue: v.BaseIssue<unknown>, noun: string) {
   const names: string[] = [];
-  for (let at = issue; ; ) {
+  for (let at = issue; ;) {
     const dots = v.getDotPath(at);
     if (dots !== null) names.push(/^\d/.test(dots) ? `${noun}.${dots}` : dots);
     const inner = at.issues?.find(({ kind, path }) => path || kind === "validation");

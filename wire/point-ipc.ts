@@ -8,6 +8,7 @@ import {
   schemaMessage,
   timestampColumn,
 } from "./arrow.ts";
+import { checkStream } from "./arrow-check.ts";
 import { ApiError, shown } from "./error.ts";
 import { checkCount, checkPoints, emptyPoints, type Points } from "./point.ts";
 
@@ -82,6 +83,7 @@ export function concatBytes(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
  */
 export function pointsFromIPC(bytes: Uint8Array): Points {
   try {
+    checkStream(bytes);
     // flechette reads buffers in place and needs them aligned to 8 bytes.
     return readPoints(
       tableFromIPC(bytes.byteOffset % 8 ? bytes.slice() : bytes, { useBigInt: true }),
@@ -129,6 +131,7 @@ function column(table: ReturnType<typeof tableFromIPC>, name: string) {
 }
 
 function number(value: unknown, name: string, i: number): number {
+  if (typeof value === "bigint") return Number(value);
   if (typeof value !== "number") throw invalid(`invalid ${name} at ${i}: ${shown(value)}`);
   return value;
 }

@@ -64,10 +64,7 @@ export function parseOrder(
     const field = words.trimEnd();
     const read = fieldReader(field, experimentName);
     if (!read)
-      throw new ApiError(
-        "INVALID_PARAMETER_VALUE",
-        `invalid order: unknown field ${shown(field)}`,
-      );
+      throw new ApiError("INVALID_PARAMETER_VALUE", `invalid order: unknown field ${shown(field)}`);
     return { read, sign: direction.toLowerCase() === "desc" ? -1 : 1 };
   });
   return (a, b) => {

@@ -37,6 +37,11 @@ test.for([
   expect(points.time[0]).toBeNaN();
 });
 
+test("steps beyond 2^53 are refused, whatever type they come in", () => {
+  const bytes = ipc({ key: ["a"], step: [2n ** 53n + 2n], value: [1] }, { step: int64() });
+  expect(() => pointsFromIPC(bytes)).toThrow("invalid step at 0: 9007199254740994");
+});
+
 test("Arrow timestamps are milliseconds", () => {
   expect(
     pointsFromIPC(

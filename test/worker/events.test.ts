@@ -63,3 +63,57 @@ test("what is refused is not logged", async () => {
     expect((await ask(method, path, body)).status).toBeGreaterThanOrEqual(400);
   expect(await since(before)).toEqual([]);
 });
+
+test("a change of name, note, tags or params writes one event; one that changes nothing writes none", async () => {
+  const run = await startRun();
+  const before = await last();
+  for (const body of [
+    { name: "n" },
+    { note: "why" },
+    { tags: { a: "1", b: null } },
+    { params: { lr: "NaN", deep: { x: -1 } } },
+  ]) {
+    const first = await ask("PATCH", `/runs/${run}`, body);
+    expect((await ask("PATCH", `/runs/${run}`, body)).text).toBe(first.text);
+  }
+  for (const body of [{}, { name: "n" }, { tags: { b: null } }])
+    await ask("PATCH", `/runs/${run}`, body);
+  expect(await since(before)).toEqual(Array.from({ length: 4 }, () => `run.patch ${run}`));
+});
+
+test("an experiment's changes are logged once, and so is one that a run creates by naming it", async () => {
+  const before = await last();
+  const body = { id: id.replace("0001", "00ee"), name: "watched" };
+  for (let again = 0; again < 2; again++) {
+    await ask("POST", "/experiments", body);
+    await ask("PATCH", "/experiments/watched", { conclusion: "so it is" });
+  }
+  await ask("POST", "/runs", { experiment: "unheard" });
+  await ask("POST", "/runs", { experiment: "unheard" });
+  const found = (await since(before)).map((event) => event.split(" ")[0]);
+  expect(found).toEqual(["experiment.create", "experiment.patch", "experiment.create", "run.create", "run.create"]);
+});
+
+test("the same file stored again, a heartbeat, and reading write no event; a purge writes one", async () => {
+  const run = await startRun();
+  await ask("PUT", `/runs/${run}/files/f`, "x");
+  const before = await last();
+  await ask("PUT", `/runs/${run}/files/f`, "x");
+  await ask("PUT", `/runs/${run}/files/f`, "y", { "x-content-sha256": "0".repeat(64) });
+  await ask("DELETE", `/runs/${run}/files/none`);
+  await ask("POST", `/runs/${run}/heartbeat`);
+  for (const path of ["/runs.json", `/points.json?run=${run}`, `/runs/${run}/files/f`, "/experiments"]) await ask("GET", path);
+  expect(await since(before)).toEqual([]);
+  await ask("DELETE", `/runs/${run}`);
+  await ask("POST", `/runs/${run}/purge`);
+  expect((await since(before)).map((event) => event.split(" ")[0])).toEqual(["run.delete", "run.purge"]);
+});
+
+test("twenty equal requests at once write one event", async () => {
+  const before = await last();
+  const body = { id: id.replace("0001", "0fff"), experiment: "audited" };
+  const answers = await Promise.all(Array.from({ length: 20 }, () => ask("POST", "/runs", body)));
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
+  await Promise.all(Array.from({ length: 20 }, () => ask("POST", `/runs/${body.id}/finish`, { state: "killed" })));
+  expect(await since(before)).toEqual([`run.create ${body.id}`, `run.finish ${body.id}`]);
+});

@@ -1,4 +1,7 @@
+import { createExecutionContext } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
+import worker from "../../worker/index.ts";
 import { ask, freshStores, startRun } from "./worker.ts";
 
 freshStores();
@@ -94,4 +97,179 @@ test("a stranger's page or picture is never one that runs on our origin", async 
       ["default-src 'none'; sandbox", "nosniff"],
     );
   }
+});
+
+const bytes = async (run: string, path: string, headers: Record<string, string> = {}) =>
+  ask("GET", `/runs/${run}/files/${path}`, undefined, headers);
+const refused = (message: string | RegExp, status = 400, error_code = "INVALID_PARAMETER_VALUE") => ({
+  status,
+  json: {
+    error_code,
+    message: typeof message === "string" ? message : expect.stringMatching(message),
+  },
+});
+const listed = async (run: string) =>
+  (await ask("GET", `/runs/${run}/files`)).json.files.map(({ path }: { path: string }) => path);
+
+test.for([
+  ["", ""],
+  ["/a", "/a"],
+  ["a/", "a/"],
+  ["a//b", "a//b"],
+  ["..%2fb", "../b"],
+  ["a%2f..%2fb", "a/../b"],
+  ["a%2f.%2fb", "a/./b"],
+  ["a%2F%2E%2E", "a/.."],
+  ["..%5cb", "..\\b"],
+  ["a%5cb", "a\\b"],
+  ["a%00b", "a\\u0000b"],
+  ["a%1bb", "a\\u001bb"],
+  ["a%7fb", "a\\u007fb"],
+  ["%ff", "%ff"],
+  ["a%c3", "a%c3"],
+  ["%ed%a0%80", "%ed%a0%80"],
+  ["100%", "100%"],
+  ["%zz", "%zz"],
+  ["x".repeat(1001), `${"x".repeat(80)}… (1001 characters)`],
+  ["%C3%BC".repeat(501), `${"ü".repeat(80)}… (501 characters)`],
+] as const)("the path %s is refused to PUT, GET and DELETE", async ([path, named]) => {
+  const run = await startRun();
+  for (const method of ["PUT", "GET", "DELETE"])
+    expect(
+      await ask(method, `/runs/${run}/files/${path}`, method === "PUT" ? "x" : undefined),
+    ).toMatchObject(path === "" && method === "GET" ? { status: 400 } : refused(`invalid file path: ${named}`));
+  expect(await listed(run)).toEqual([]);
+});
+
+test.for(["%2e%2e/b", "a/%2E%2e/%2e%2e/b", "a%0ab"])(
+  "the path %s, which a URL itself resolves, stores nothing",
+  async (path) => {
+    const run = await startRun();
+    const { status, json } = await ask("PUT", `/runs/${run}/files/${path}`, "x");
+    expect([400, 404]).toContain(status);
+    expect(json.message).toMatch(/^(no such route|invalid file path): /);
+    expect(await listed(run)).toEqual([]);
+  },
+);
+
+test.for(["100%25", "%252e%252e", "%252F", "...", ".hidden", "a b", "ü/😀", "q%22'", "a%3Fb%23c", "files/files/x", "__proto__", "constructor/toString", "a;b&c=d+e"])(
+  "the path %s is an ordinary one",
+  async (path) => {
+    const run = await startRun();
+    const { json } = await put(run, path, "content");
+    expect(json.path).toBe(decodeURIComponent(path));
+    expect((await bytes(run, path)).text).toBe("content");
+    expect(await listed(run)).toEqual([decodeURIComponent(path)]);
+    expect((await ask("DELETE", `/runs/${run}/files/${path}`)).json).toEqual({});
+    expect(await listed(run)).toEqual([]);
+  },
+);
+
+const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const abc64 = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
+
+test.for<[Record<string, string>, string | RegExp]>([
+  [{ "x-content-sha256": "0".repeat(64) }, `wrong sha256: f has ${abc}, not ${"0".repeat(64)}`],
+  [{ "content-digest": `sha-256=:${"A".repeat(43)}=:` }, `wrong sha256: f has ${abc}, not ${"0".repeat(64)}`],
+  [{ "x-content-sha256": "abc" }, "invalid x-content-sha256: abc"],
+  [{ "x-content-sha256": `${"0".repeat(63)}g` }, /^invalid x-content-sha256: /],
+  [{ "content-digest": "sha-256=abc" }, /^invalid content-digest: sha-256=abc /],
+  [{ "content-digest": "md5=:abc:" }, /^invalid content-digest: md5/],
+])("with %j a file is refused, and what was there stays", async ([headers, message]) => {
+  const run = await startRun();
+  await put(run, "f", "old");
+  const objects = async () => (await env.FILES.list()).objects.length;
+  const before = await objects();
+  expect(await ask("PUT", `/runs/${run}/files/f`, "abc", headers)).toMatchObject(refused(message));
+  expect([(await bytes(run, "f")).text, await objects()]).toEqual(["old", before]);
+});
+
+test.for<Record<string, string>>([
+  { "x-content-sha256": abc },
+  { "x-content-sha256": abc.toUpperCase() },
+  { "content-digest": `sha-256=:${abc64}:` },
+  { "content-digest": `sha-512=:AA==:, sha-256=:${abc64}:` },
+])("with the right hash, %j, a file is stored", async (headers) => {
+  const run = await startRun();
+  const first = await ask("PUT", `/runs/${run}/files/f`, "abc", headers);
+  expect([first.status, first.json.sha256]).toEqual([201, abc]);
+  expect((await ask("PUT", `/runs/${run}/files/f`, "abc", headers)).text).toBe(first.text);
+});
+
+test("a file without a length, too long, or of another length than it says is refused, and not stored", async () => {
+  const run = await startRun();
+  const send = async (headers: Record<string, string>) => {
+    const request = new Request(`http://127.0.0.1/api/v1/runs/${run}/files/f`, { method: "PUT", body: "abc", headers });
+    const answer = await worker.fetch(request as never, env, createExecutionContext());
+    return { status: answer.status, json: await answer.json() };
+  };
+  expect(await send({})).toEqual(refused("missing content-length", 411, "LENGTH_REQUIRED"));
+  expect(await send({ "content-length": "100000001" })).toEqual(
+    refused("file is too large: 100000001 bytes, limit 100000000", 413, "REQUEST_TOO_LARGE"),
+  );
+  for (const said of ["2", "5"])
+    expect(await send({ "content-length": said })).toEqual(refused(`invalid content-length: ${said} (the body has 3 bytes)`));
+  expect(await listed(run)).toEqual([]);
+});
+
+test("a deleted run takes no files, one that ended does", async () => {
+  const run = await startRun();
+  await ask("POST", `/runs/${run}/finish`, { state: "finished" });
+  expect((await put(run, "f", "x")).status).toBe(201);
+  await ask("DELETE", `/runs/${run}`);
+  expect(await put(run, "g", "x")).toMatchObject(refused(`run is deleted: ${run}`, 409, "INVALID_STATE"));
+  expect((await bytes(run, "f")).text).toBe("x");
+  expect(await bytes(run, "g")).toMatchObject(refused("file not found: g", 404, "RESOURCE_DOES_NOT_EXIST"));
+  expect(await ask("DELETE", `/runs/${run}/files/g`)).toMatchObject({ status: 404 });
+});
+
+test.for([
+  ["bytes=0-0", 206, "0"],
+  ["bytes=9-9", 206, "9"],
+  ["bytes=-1", 206, "9"],
+  ["bytes=-99", 206, "0123456789"],
+  ["bytes=0-", 206, "0123456789"],
+  ["bytes=-0", 416, undefined],
+  ["bytes=10-20", 416, undefined],
+  ["bytes=99999999999999999999-", 416, undefined],
+  ["bytes=0-1,3-4", 200, "0123456789"],
+  ["lines=0-1", 200, "0123456789"],
+  ["bytes=-", 200, "0123456789"],
+] as const)("of ten bytes, Range %s answers %s", async ([range, status, text]) => {
+  const run = await startRun();
+  await put(run, "f", "0123456789");
+  const answer = await bytes(run, "f", { range });
+  expect([answer.status, text && answer.text]).toEqual([status, text]);
+  if (status === 416) expect(answer.json.message).toBe(`invalid range: ${range} of 10 bytes`);
+  else expect(answer.headers.get("content-length")).toBe(String(text!.length));
+});
+
+test("a range of a file that changed meanwhile is answered with the whole", async () => {
+  const run = await startRun();
+  await put(run, "f", "old");
+  const etag = (await bytes(run, "f")).headers.get("etag")!;
+  await put(run, "f", "newer");
+  const part = (tag: string) => bytes(run, "f", { range: "bytes=0-1", "if-range": tag });
+  expect([(await part(etag)).text, (await bytes(run, "f", { "if-none-match": etag })).status]).toEqual(["newer", 200]);
+  const now = (await bytes(run, "f")).headers.get("etag")!;
+  expect([(await part(now)).text, (await bytes(run, "f", { "if-none-match": `"x", W/${now}` })).status]).toEqual(["ne", 304]);
+});
+
+test("an empty file has no range, and HEAD says everything of a file but its content", async () => {
+  const run = await startRun();
+  await put(run, "empty", "");
+  await put(run, "f", "abc");
+  expect((await bytes(run, "empty", { range: "bytes=0-" })).status).toBe(416);
+  expect((await bytes(run, "empty")).headers.get("content-length")).toBe("0");
+  const head = await ask("HEAD", `/runs/${run}/files/f`);
+  expect([head.status, head.text, head.headers.get("etag"), head.headers.get("content-length")]).toEqual([200, "", `"${abc}"`, "3"]);
+  expect((await ask("HEAD", `/runs/${run}/files/none`)).status).toBe(404);
+});
+
+test("files stored under one path at once leave one of them, whole", async () => {
+  const run = await startRun();
+  const bodies = Array.from({ length: 10 }, (_, i) => String(i).repeat(1000));
+  await Promise.all(bodies.map((body) => put(run, "same", body)));
+  expect(bodies).toContain((await bytes(run, "same")).text);
+  expect(await listed(run)).toEqual(["same"]);
 });

@@ -37,7 +37,7 @@ export class Delivery {
   #head!: Head;
   #shapes: string[][] = [];
   /** the cuts made before, by where they begin */
-  #cuts = new Map<number, { seq: number; to: number }>();
+  #cuts = new Map<number, { seq: number; from: number; to: number }>();
   #seq = 0;
   #delivered = 0;
   #points = 0;
@@ -181,25 +181,29 @@ export class Delivery {
     }
   }
 
-  /** Makes the next cut, or finds it made before; notes it in the journal, so that a later process makes the same. */
+  /**
+   * Makes the next cut, or finds it made before; notes it in the journal, so that a later process makes the same. What
+   * stands before a cut that was made before says nothing to the server, or it would have been in a cut itself.
+   */
   async #nextCut(): Promise<(Cut & { seq: number }) | undefined> {
     const from = this.#delivered;
-    const known = this.#cuts.get(from);
+    const known = [...this.#cuts.values()].find((cut) => cut.from >= from);
+    const to = known?.from === from ? known.to : (known?.from ?? Infinity);
     const records = [];
     for await (const record of this.#records(from)) {
       records.push(record);
-      if (known ? record.end >= known.to : record.end - from > 2_000_000) break;
+      if (record.end >= to || (to === Infinity && record.end - from > 2_000_000)) break;
     }
     const shapes = [...this.#shapes];
-    const cut = planCut(records, shapes, { from, ...(known ? { to: known.to } : {}) });
+    const cut = planCut(records, shapes, { from, to });
     if (cut.to === from) return undefined;
     this.#nextShapes = shapes;
     if (isEmpty(cut)) {
       this.#acknowledge(cut, { note: false });
       return this.#nextCut();
     }
-    const seq = known?.seq ?? this.#seq++;
-    if (!known) this.#note({ op: "cut", seq, from, to: cut.to });
+    const seq = known?.from === from ? known.seq : this.#seq++;
+    if (known?.from !== from) this.#note({ op: "cut", seq, from, to: cut.to });
     return { ...cut, seq };
   }
 

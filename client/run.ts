@@ -2,7 +2,7 @@ import { isName } from "../wire/parse.ts";
 import { shown } from "../wire/error.ts";
 import { checkPath } from "../wire/file.ts";
 import { maybeNumber } from "../wire/json.ts";
-import type { EndState } from "../wire/run.ts";
+import { maxTime, type EndState } from "../wire/run.ts";
 import type { Delivery } from "./delivery.ts";
 import { operationRecord, type Journal, type Operation } from "./journal/journal.ts";
 import { Tape } from "./tape.ts";
@@ -80,11 +80,32 @@ export class LoggedRun {
 
   /** Logs values at a step: `run.log({ loss, "val/acc": acc }, { step })`. Returns at once. */
   log(values: Values, options?: LogOptions): void {
-    const step = options?.step ?? this.#nextStep;
-    const now = Date.now();
-    const time = options?.time ?? now;
-    this.#nextStep = step + 1;
-    if (!this.#tape.repeat(values, step, time)) this.#logAnew(values, step, time);
+    try {
+      const now = Date.now();
+      const step = options?.step ?? this.#nextStep;
+      const time = options?.time ?? now;
+      if (!this.#isLoggable(step, time)) return;
+      this.#nextStep = step + 1;
+      if (!this.#tape.repeat(values, step, time)) this.#logAnew(values, step, time);
+      this.#writeSoon(now);
+    } catch (error) {
+      // A getter that throws, a value without end: whatever it is, the training goes on.
+      this.#sayOnce("log", `not logged: ${(error as Error).message}`);
+    }
+  }
+
+  #isLoggable(step: number, time: number): boolean {
+    if (this.#finished) this.#sayOnce("finished", "logged after the run finished: dropped");
+    else if (!(step <= Number.MAX_SAFE_INTEGER && step >= -Number.MAX_SAFE_INTEGER))
+      this.#sayOnce("step", `invalid step: ${step}: dropped`);
+    else if (!(time >= 0 && time <= maxTime))
+      this.#sayOnce("time", `invalid time: ${time}: dropped`);
+    else return true;
+    return false;
+  }
+
+  /** Writes the tape to the journal now, or, where the loop is faster than that pays, at the turn's end. */
+  #writeSoon(now: number): void {
     if (now !== this.#tick) {
       this.#tick = now;
       this.#writes = writesPerTick;
@@ -100,11 +121,6 @@ export class LoggedRun {
 
   /** A row of other keys than the last, or one that finds no room. */
   #logAnew(values: Values, step: number, time: number): void {
-    if (this.#finished) return this.#sayOnce("finished", "logged after the run finished: dropped");
-    if (!(Math.abs(step) <= Number.MAX_SAFE_INTEGER))
-      return this.#sayOnce("step", `invalid step: ${step}: dropped`);
-    if (!(time >= 0 && time < 2 ** 53))
-      return this.#sayOnce("time", `invalid time: ${time}: dropped`);
     const keys: string[] = [];
     const numbers: number[] = [];
     this.#flatten(values, "", keys, numbers);

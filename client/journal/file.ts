@@ -81,7 +81,11 @@ export function openFileJournal(path: string, { isNew = true } = {}): Journal {
       return reference;
     },
     async content(reference) {
-      return openAsBlob(reference).catch(() => undefined);
+      try {
+        return await openAsBlob(reference);
+      } catch {
+        return undefined;
+      }
     },
     async remove() {
       closeSync(fd);

@@ -18,8 +18,6 @@ export function checkStream(bytes: Uint8Array): void {
   }
 }
 
-/** The most rows and dictionary entries a batch may claim: far more than is taken, far less than hurts. */
-const maxRows = 10_000_000;
 /** Int, FloatingPoint, Utf8, Bool, Date, Timestamp, LargeUtf8, Utf8View */
 const types = new Set([2, 3, 5, 6, 8, 10, 20, 24]);
 
@@ -68,7 +66,8 @@ class Message {
 
   #checkBatch(batch: number | undefined, bodyLength: number): void {
     if (batch === undefined) throw malformed("a batch says nothing");
-    const isCount = (n: bigint | 0) => n >= 0 && n <= maxRows;
+    // No type of ours takes less than a bit a row.
+    const isCount = (n: bigint | 0) => n >= 0 && n <= bodyLength * 8;
     if (!isCount(this.#int64(this.#field(batch, 0))))
       throw malformed("a batch claims too many rows");
     for (const node of this.#list(batch, 1, 16))

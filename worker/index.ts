@@ -56,6 +56,8 @@ app.onError((error) => {
     return answerError(
       new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`),
     );
+  if (/SQLITE_TOOBIG|string or blob too big/i.test(error.message))
+    return answerError(new ApiError("REQUEST_TOO_LARGE", `too much for one row: ${error.message}`));
   console.error(error);
   return answerError(new ApiError("INTERNAL_ERROR", "internal error"));
 });

@@ -1,6 +1,6 @@
 import { tableFromIPC as readByArrow } from "apache-arrow";
 import { tableFromIPC as readByFlechette } from "@uwdata/flechette";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { endOfStream } from "../../wire/arrow.ts";
 import { pointsBatch, pointsFromIPC, pointsHead, pointsToIPC } from "../../wire/point-ipc.ts";
@@ -23,7 +23,7 @@ test("both Arrow libraries read a table back as it was, nulls, NaN and −0 incl
   const byFlechette = readByFlechette(bytes, { useDate: false });
   for (const { name, values } of columns) {
     expect([...byArrow.getChild(name)!]).toEqual(values);
-    expect([...byFlechette.getChild(name)!]).toEqual(values);
+    expect([...byFlechette.getChild(name)]).toEqual(values);
   }
   expect(byArrow.schema.metadata.get("cursor")).toBe("c");
 });

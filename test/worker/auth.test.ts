@@ -20,7 +20,7 @@ function deployed(
   const request = new Request(`https://assay.example${path}`, { method, headers });
   const { LOOPBACK: _, ...bindings } = env;
   return worker.fetch(
-    request as never,
+    request,
     { ...bindings, ...(OWNER_TOKEN ? { OWNER_TOKEN } : {}) },
     createExecutionContext(),
   );

@@ -1,5 +1,5 @@
 import { env } from "cloudflare:workers";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { newId } from "../../wire/id.ts";
 import { ask, freshStores, startRun } from "./worker.ts";
@@ -107,17 +107,34 @@ test("the three formats of an answer agree, gzipped or not", async () => {
 test("several readers with their own cursors each see every point and every changed run once, whatever happens between", async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(fc.tuple(fc.constantFrom("append", "append", "start", "print", "finish", "read", "read both"), fc.nat(3)), { minLength: 10, maxLength: 25 }),
+      fc.array(
+        fc.tuple(
+          fc.constantFrom("append", "append", "start", "print", "finish", "read", "read both"),
+          fc.nat(3),
+        ),
+        { minLength: 10, maxLength: 25 },
+      ),
       async (steps) => {
         const experiment = `live ${newId()}`;
         const runs = [await startRun({ experiment }), await startRun({ experiment })];
-        const readers = [0, 1].map(() => ({ points: "", runs: "", seen: [] as number[], states: new Map<string, unknown>() }));
+        const readers = [0, 1].map(() => ({
+          points: "",
+          runs: "",
+          seen: [] as number[],
+          states: new Map<string, unknown>(),
+        }));
         const sent: number[] = [];
         const read = async (reader: (typeof readers)[0]) => {
-          const points = await ask("GET", `/points.json?experiment=${experiment}&since=${reader.points}`);
+          const points = await ask(
+            "GET",
+            `/points.json?experiment=${experiment}&since=${reader.points}`,
+          );
           reader.points = points.headers.get("x-assay-cursor")!;
           reader.seen.push(...points.json.map((p: any) => p.value));
-          const changed = await ask("GET", `/runs.json?experiment=${experiment}&columns=id,state,points,lines&since=${reader.runs}`);
+          const changed = await ask(
+            "GET",
+            `/runs.json?experiment=${experiment}&columns=id,state,points,lines&since=${reader.runs}`,
+          );
           reader.runs = changed.headers.get("x-assay-cursor")!;
           for (const { id, ...state } of changed.json) {
             expect(reader.states.get(id)).not.toEqual(state); // told only what is new
@@ -126,12 +143,18 @@ test("several readers with their own cursors each see every point and every chan
         };
         const act = async (what: string, which: number) => {
           const run = runs[which % runs.length]!;
-          if (what === "append" && (await ask("POST", `/runs/${run}/points`, [{ key: "k", step: 0, value: sent.length }])).status === 200) sent.push(sent.length);
+          if (
+            what === "append" &&
+            (await ask("POST", `/runs/${run}/points`, [{ key: "k", step: 0, value: sent.length }]))
+              .status === 200
+          )
+            sent.push(sent.length);
           if (what === "start") runs.push(await startRun({ experiment }));
           if (what === "print") await ask("POST", `/runs/${run}/console`, ["line"]);
           if (what === "finish") await ask("POST", `/runs/${run}/finish`, { state: "finished" });
           if (what === "read") await read(readers[which % 2]!);
-          if (what === "read both") await Promise.all([...readers.map(read), ask("POST", `/runs/${run}/heartbeat`)]);
+          if (what === "read both")
+            await Promise.all([...readers.map(read), ask("POST", `/runs/${run}/heartbeat`)]);
         };
         for (const [what, which] of steps) await act(what, which);
         for (const reader of readers) {
@@ -155,14 +178,19 @@ test("a run started after the newest one was purged is not taken for it, even if
   await ask("POST", `/runs/${old}/purge`);
   const fresh = await startRun({ experiment });
   await ask("POST", `/runs/${fresh}/points`, [{ key: "k", step: 0, value: 2 }]);
-  const since = await ask("GET", `/points.json?experiment=${experiment}&since=${headers.get("x-assay-cursor")}`);
+  const since = await ask(
+    "GET",
+    `/points.json?experiment=${experiment}&since=${headers.get("x-assay-cursor")}`,
+  );
   expect(since.json.map(({ value }: any) => value)).toEqual([2]);
 });
 
 test("runs told by cursor have their names, however soon they are asked for", async () => {
   const cursors = ask("GET", "/runs.json?columns=name");
   const started = Promise.all(Array.from({ length: 10 }, () => startRun({ experiment: "named" })));
-  const early = await Promise.all(Array.from({ length: 10 }, () => ask("GET", "/runs.json?experiment=named&columns=name")));
+  const early = await Promise.all(
+    Array.from({ length: 10 }, () => ask("GET", "/runs.json?experiment=named&columns=name")),
+  );
   await Promise.all([cursors, started]);
   for (const { status, json } of early)
     if (status === 200) for (const { name } of json) expect(name).toMatch(/^\w+-\w+-\d+$/);

@@ -91,7 +91,13 @@ test("an experiment's changes are logged once, and so is one that a run creates 
   await ask("POST", "/runs", { experiment: "unheard" });
   await ask("POST", "/runs", { experiment: "unheard" });
   const found = (await since(before)).map((event) => event.split(" ")[0]);
-  expect(found).toEqual(["experiment.create", "experiment.patch", "experiment.create", "run.create", "run.create"]);
+  expect(found).toEqual([
+    "experiment.create",
+    "experiment.patch",
+    "experiment.create",
+    "run.create",
+    "run.create",
+  ]);
 });
 
 test("the same file stored again, a heartbeat, and reading write no event; a purge writes one", async () => {
@@ -102,11 +108,20 @@ test("the same file stored again, a heartbeat, and reading write no event; a pur
   await ask("PUT", `/runs/${run}/files/f`, "y", { "x-content-sha256": "0".repeat(64) });
   await ask("DELETE", `/runs/${run}/files/none`);
   await ask("POST", `/runs/${run}/heartbeat`);
-  for (const path of ["/runs.json", `/points.json?run=${run}`, `/runs/${run}/files/f`, "/experiments"]) await ask("GET", path);
+  for (const path of [
+    "/runs.json",
+    `/points.json?run=${run}`,
+    `/runs/${run}/files/f`,
+    "/experiments",
+  ])
+    await ask("GET", path);
   expect(await since(before)).toEqual([]);
   await ask("DELETE", `/runs/${run}`);
   await ask("POST", `/runs/${run}/purge`);
-  expect((await since(before)).map((event) => event.split(" ")[0])).toEqual(["run.delete", "run.purge"]);
+  expect((await since(before)).map((event) => event.split(" ")[0])).toEqual([
+    "run.delete",
+    "run.purge",
+  ]);
 });
 
 test("twenty equal requests at once write one event", async () => {
@@ -114,6 +129,8 @@ test("twenty equal requests at once write one event", async () => {
   const body = { id: id.replace("0001", "0fff"), experiment: "audited" };
   const answers = await Promise.all(Array.from({ length: 20 }, () => ask("POST", "/runs", body)));
   expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
-  await Promise.all(Array.from({ length: 20 }, () => ask("POST", `/runs/${body.id}/finish`, { state: "killed" })));
+  await Promise.all(
+    Array.from({ length: 20 }, () => ask("POST", `/runs/${body.id}/finish`, { state: "killed" })),
+  );
   expect(await since(before)).toEqual([`run.create ${body.id}`, `run.finish ${body.id}`]);
 });

@@ -3,7 +3,11 @@ import { ask, freshStores, startRun } from "./worker.ts";
 
 freshStores();
 
-const refused = (message: string | RegExp, status = 400, error_code = "INVALID_PARAMETER_VALUE") => ({
+const refused = (
+  message: string | RegExp,
+  status = 400,
+  error_code = "INVALID_PARAMETER_VALUE",
+) => ({
   status,
   json: {
     error_code,
@@ -11,19 +15,29 @@ const refused = (message: string | RegExp, status = 400, error_code = "INVALID_P
   },
 });
 
-test.for(["a/b", "ü 😀", 'q"\'`', "100% 50%", "%2F", "a?b#c", "__proto__", "constructor", "toString", "..a", "a;b&c=d+e", "\\"])(
-  "an experiment may be called %j and is found by that name",
-  async (name) => {
-    const { json } = await ask("POST", "/experiments", { name });
-    expect(json.name).toBe(name);
-    const path = `/experiments/${encodeURIComponent(name)}`;
-    expect((await ask("GET", path)).json.id).toBe(json.id);
-    expect((await ask("PATCH", path, { note: "seen" })).json).toMatchObject({ name, note: "seen" });
-    await startRun({ experiment: name });
-    const query = new URLSearchParams({ experiment: name, columns: "experiment" });
-    expect((await ask("GET", `/runs.json?${query}`)).json).toEqual([{ experiment: name }]);
-  },
-);
+test.for([
+  "a/b",
+  "ü 😀",
+  "q\"'`",
+  "100% 50%",
+  "%2F",
+  "a?b#c",
+  "__proto__",
+  "constructor",
+  "toString",
+  "..a",
+  "a;b&c=d+e",
+  "\\",
+])("an experiment may be called %j and is found by that name", async (name) => {
+  const { json } = await ask("POST", "/experiments", { name });
+  expect(json.name).toBe(name);
+  const path = `/experiments/${encodeURIComponent(name)}`;
+  expect((await ask("GET", path)).json.id).toBe(json.id);
+  expect((await ask("PATCH", path, { note: "seen" })).json).toMatchObject({ name, note: "seen" });
+  await startRun({ experiment: name });
+  const query = new URLSearchParams({ experiment: name, columns: "experiment" });
+  expect((await ask("GET", `/runs.json?${query}`)).json).toEqual([{ experiment: name }]);
+});
 
 test.for<[unknown, string | RegExp]>([
   [{}, "missing field: name"],
@@ -48,7 +62,9 @@ test.for<[unknown, string | RegExp]>([
 ])("an experiment described by %j is refused", async ([body, message]) => {
   expect(await ask("POST", "/experiments", body)).toMatchObject(refused(message));
   if (body && Object.keys(body).length && !Array.isArray(body))
-    expect(await ask("PATCH", "/experiments/q", body)).toMatchObject({ status: expect.toSatisfy((s: number) => s === 400 || s === 404) });
+    expect(await ask("PATCH", "/experiments/q", body)).toMatchObject({
+      status: expect.toSatisfy((s: number) => s === 400 || s === 404),
+    });
   expect((await ask("GET", "/experiments")).json.map((e: any) => e.name)).not.toContain("x");
 });
 
@@ -56,15 +72,24 @@ test("names that JavaScript knows are ordinary tags", async () => {
   const tags = '{"__proto__":"a","constructor":"b","toString":"c"}';
   const { text } = await ask("POST", "/experiments", `{"name":"odd","tags":${tags}}`);
   expect(text).toContain(`"tags":${tags}`);
-  const changed = await ask("PATCH", "/experiments/odd", '{"tags":{"__proto__":null,"toString":"d"}}');
+  const changed = await ask(
+    "PATCH",
+    "/experiments/odd",
+    '{"tags":{"__proto__":null,"toString":"d"}}',
+  );
   expect(changed.text).toContain('"tags":{"constructor":"b","toString":"d"}');
 });
 
 test("an unknown experiment is named, shortened", async () => {
-  for (const [method, path] of [["GET", ""], ["PATCH", ""], ["DELETE", ""], ["POST", "/restore"]] as const)
-    expect(await ask(method, `/experiments/nowhere${path}`, method === "GET" ? undefined : {})).toMatchObject(
-      refused("experiment not found: nowhere", 404, "RESOURCE_DOES_NOT_EXIST"),
-    );
+  for (const [method, path] of [
+    ["GET", ""],
+    ["PATCH", ""],
+    ["DELETE", ""],
+    ["POST", "/restore"],
+  ] as const)
+    expect(
+      await ask(method, `/experiments/nowhere${path}`, method === "GET" ? undefined : {}),
+    ).toMatchObject(refused("experiment not found: nowhere", 404, "RESOURCE_DOES_NOT_EXIST"));
   expect((await ask("GET", `/experiments/${"x".repeat(10_000)}`)).json.message).toBe(
     `experiment not found: ${"x".repeat(80)}… (10000 characters)`,
   );
@@ -103,14 +128,22 @@ test("changes, archiving and restoring can be told twice", async () => {
 
 test("forty changes that meet all land", async () => {
   await ask("POST", "/experiments", { name: "busy" });
-  await Promise.all(Array.from({ length: 40 }, (_, i) => ask("PATCH", "/experiments/busy", { tags: { [`t${i}`]: "" } })));
+  await Promise.all(
+    Array.from({ length: 40 }, (_, i) =>
+      ask("PATCH", "/experiments/busy", { tags: { [`t${i}`]: "" } }),
+    ),
+  );
   expect(Object.keys((await ask("GET", "/experiments/busy")).json.tags)).toHaveLength(40);
 });
 
 test("runs that name a new experiment at the same time share one", async () => {
-  const runs = await Promise.all(Array.from({ length: 20 }, () => ask("POST", "/runs", { experiment: "rush" })));
+  const runs = await Promise.all(
+    Array.from({ length: 20 }, () => ask("POST", "/runs", { experiment: "rush" })),
+  );
   expect(new Set(runs.map(({ json }) => json.experiment)).size).toBe(1);
-  expect(runs.map(({ json }) => json.number).sort((a, b) => a - b)).toEqual(runs.map((_, i) => i + 1));
+  expect(runs.map(({ json }) => json.number).sort((a, b) => a - b)).toEqual(
+    runs.map((_, i) => i + 1),
+  );
 });
 
 test("a run refused for its id leaves no experiment behind, nor does a retry after a renaming", async () => {

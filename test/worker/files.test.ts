@@ -101,7 +101,11 @@ test("a stranger's page or picture is never one that runs on our origin", async 
 
 const bytes = async (run: string, path: string, headers: Record<string, string> = {}) =>
   ask("GET", `/runs/${run}/files/${path}`, undefined, headers);
-const refused = (message: string | RegExp, status = 400, error_code = "INVALID_PARAMETER_VALUE") => ({
+const refused = (
+  message: string | RegExp,
+  status = 400,
+  error_code = "INVALID_PARAMETER_VALUE",
+) => ({
   status,
   json: {
     error_code,
@@ -137,7 +141,9 @@ test.for([
   for (const method of ["PUT", "GET", "DELETE"])
     expect(
       await ask(method, `/runs/${run}/files/${path}`, method === "PUT" ? "x" : undefined),
-    ).toMatchObject(path === "" && method === "GET" ? { status: 400 } : refused(`invalid file path: ${named}`));
+    ).toMatchObject(
+      path === "" && method === "GET" ? { status: 400 } : refused(`invalid file path: ${named}`),
+    );
   expect(await listed(run)).toEqual([]);
 });
 
@@ -152,25 +158,39 @@ test.for(["%2e%2e/b", "a/%2E%2e/%2e%2e/b", "a%0ab"])(
   },
 );
 
-test.for(["100%25", "%252e%252e", "%252F", "...", ".hidden", "a b", "ü/😀", "q%22'", "a%3Fb%23c", "files/files/x", "__proto__", "constructor/toString", "a;b&c=d+e"])(
-  "the path %s is an ordinary one",
-  async (path) => {
-    const run = await startRun();
-    const { json } = await put(run, path, "content");
-    expect(json.path).toBe(decodeURIComponent(path));
-    expect((await bytes(run, path)).text).toBe("content");
-    expect(await listed(run)).toEqual([decodeURIComponent(path)]);
-    expect((await ask("DELETE", `/runs/${run}/files/${path}`)).json).toEqual({});
-    expect(await listed(run)).toEqual([]);
-  },
-);
+test.for([
+  "100%25",
+  "%252e%252e",
+  "%252F",
+  "...",
+  ".hidden",
+  "a b",
+  "ü/😀",
+  "q%22'",
+  "a%3Fb%23c",
+  "files/files/x",
+  "__proto__",
+  "constructor/toString",
+  "a;b&c=d+e",
+])("the path %s is an ordinary one", async (path) => {
+  const run = await startRun();
+  const { json } = await put(run, path, "content");
+  expect(json.path).toBe(decodeURIComponent(path));
+  expect((await bytes(run, path)).text).toBe("content");
+  expect(await listed(run)).toEqual([decodeURIComponent(path)]);
+  expect((await ask("DELETE", `/runs/${run}/files/${path}`)).json).toEqual({});
+  expect(await listed(run)).toEqual([]);
+});
 
 const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 const abc64 = "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
 
 test.for<[Record<string, string>, string | RegExp]>([
   [{ "x-content-sha256": "0".repeat(64) }, `wrong sha256: f has ${abc}, not ${"0".repeat(64)}`],
-  [{ "content-digest": `sha-256=:${"A".repeat(43)}=:` }, `wrong sha256: f has ${abc}, not ${"0".repeat(64)}`],
+  [
+    { "content-digest": `sha-256=:${"A".repeat(43)}=:` },
+    `wrong sha256: f has ${abc}, not ${"0".repeat(64)}`,
+  ],
   [{ "x-content-sha256": "abc" }, "invalid x-content-sha256: abc"],
   [{ "x-content-sha256": `${"0".repeat(63)}g` }, /^invalid x-content-sha256: /],
   [{ "content-digest": "sha-256=abc" }, /^invalid content-digest: sha-256=abc /],
@@ -199,8 +219,12 @@ test.for<Record<string, string>>([
 test("a file without a length, too long, or of another length than it says is refused, and not stored", async () => {
   const run = await startRun();
   const send = async (headers: Record<string, string>) => {
-    const request = new Request(`http://127.0.0.1/api/v1/runs/${run}/files/f`, { method: "PUT", body: "abc", headers });
-    const answer = await worker.fetch(request as never, env, createExecutionContext());
+    const request = new Request(`http://127.0.0.1/api/v1/runs/${run}/files/f`, {
+      method: "PUT",
+      body: "abc",
+      headers,
+    });
+    const answer = await worker.fetch(request, env, createExecutionContext());
     return { status: answer.status, json: await answer.json() };
   };
   expect(await send({})).toEqual(refused("missing content-length", 411, "LENGTH_REQUIRED"));
@@ -208,7 +232,9 @@ test("a file without a length, too long, or of another length than it says is re
     refused("file is too large: 100000001 bytes, limit 100000000", 413, "REQUEST_TOO_LARGE"),
   );
   for (const said of ["2", "5"])
-    expect(await send({ "content-length": said })).toEqual(refused(`invalid content-length: ${said} (the body has 3 bytes)`));
+    expect(await send({ "content-length": said })).toEqual(
+      refused(`invalid content-length: ${said} (the body has 3 bytes)`),
+    );
   expect(await listed(run)).toEqual([]);
 });
 
@@ -217,9 +243,13 @@ test("a deleted run takes no files, one that ended does", async () => {
   await ask("POST", `/runs/${run}/finish`, { state: "finished" });
   expect((await put(run, "f", "x")).status).toBe(201);
   await ask("DELETE", `/runs/${run}`);
-  expect(await put(run, "g", "x")).toMatchObject(refused(`run is deleted: ${run}`, 409, "INVALID_STATE"));
+  expect(await put(run, "g", "x")).toMatchObject(
+    refused(`run is deleted: ${run}`, 409, "INVALID_STATE"),
+  );
   expect((await bytes(run, "f")).text).toBe("x");
-  expect(await bytes(run, "g")).toMatchObject(refused("file not found: g", 404, "RESOURCE_DOES_NOT_EXIST"));
+  expect(await bytes(run, "g")).toMatchObject(
+    refused("file not found: g", 404, "RESOURCE_DOES_NOT_EXIST"),
+  );
   expect(await ask("DELETE", `/runs/${run}/files/g`)).toMatchObject({ status: 404 });
 });
 
@@ -241,7 +271,7 @@ test.for([
   const answer = await bytes(run, "f", { range });
   expect([answer.status, text && answer.text]).toEqual([status, text]);
   if (status === 416) expect(answer.json.message).toBe(`invalid range: ${range} of 10 bytes`);
-  else expect(answer.headers.get("content-length")).toBe(String(text!.length));
+  else expect(answer.headers.get("content-length")).toBe(String(text.length));
 });
 
 test("a range of a file that changed meanwhile is answered with the whole", async () => {
@@ -250,9 +280,15 @@ test("a range of a file that changed meanwhile is answered with the whole", asyn
   const etag = (await bytes(run, "f")).headers.get("etag")!;
   await put(run, "f", "newer");
   const part = (tag: string) => bytes(run, "f", { range: "bytes=0-1", "if-range": tag });
-  expect([(await part(etag)).text, (await bytes(run, "f", { "if-none-match": etag })).status]).toEqual(["newer", 200]);
+  expect([
+    (await part(etag)).text,
+    (await bytes(run, "f", { "if-none-match": etag })).status,
+  ]).toEqual(["newer", 200]);
   const now = (await bytes(run, "f")).headers.get("etag")!;
-  expect([(await part(now)).text, (await bytes(run, "f", { "if-none-match": `"x", W/${now}` })).status]).toEqual(["ne", 304]);
+  expect([
+    (await part(now)).text,
+    (await bytes(run, "f", { "if-none-match": `"x", W/${now}` })).status,
+  ]).toEqual(["ne", 304]);
 });
 
 test("an empty file has no range, and HEAD says everything of a file but its content", async () => {
@@ -262,7 +298,12 @@ test("an empty file has no range, and HEAD says everything of a file but its con
   expect((await bytes(run, "empty", { range: "bytes=0-" })).status).toBe(416);
   expect((await bytes(run, "empty")).headers.get("content-length")).toBe("0");
   const head = await ask("HEAD", `/runs/${run}/files/f`);
-  expect([head.status, head.text, head.headers.get("etag"), head.headers.get("content-length")]).toEqual([200, "", `"${abc}"`, "3"]);
+  expect([
+    head.status,
+    head.text,
+    head.headers.get("etag"),
+    head.headers.get("content-length"),
+  ]).toEqual([200, "", `"${abc}"`, "3"]);
   expect((await ask("HEAD", `/runs/${run}/files/none`)).status).toBe(404);
 });
 
@@ -272,4 +313,25 @@ test("files stored under one path at once leave one of them, whole", async () =>
   await Promise.all(bodies.map((body) => put(run, "same", body)));
   expect(bodies).toContain((await bytes(run, "same")).text);
   expect(await listed(run)).toEqual(["same"]);
+});
+
+test.for([
+  ["deleted", 409, []],
+  ["purged", 404, undefined],
+] as const)("a run %s while its file comes in takes nothing of it", async ([end, status, left]) => {
+  const run = await startRun();
+  const { readable, writable } = new FixedLengthStream(6);
+  const answer = ask("PUT", `/runs/${run}/files/f`, readable);
+  const writer = writable.getWriter();
+  await writer.write(new TextEncoder().encode("abc"));
+  await ask("DELETE", `/runs/${run}`);
+  if (end === "purged") await ask("POST", `/runs/${run}/purge`);
+  await writer.write(new TextEncoder().encode("def"));
+  await writer.close();
+  expect((await answer).status).toBe(status);
+  expect((await ask("GET", `/runs/${run}/files`)).json.files).toEqual(left);
+  const rows = await env.DB.prepare(
+    "SELECT * FROM files WHERE run NOT IN (SELECT no FROM runs)",
+  ).all();
+  expect(rows.results).toEqual([]);
 });

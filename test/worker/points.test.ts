@@ -13,7 +13,11 @@ freshStores();
 
 const point = (more: object = {}) => ({ key: "loss", step: 0, value: 1, ...more });
 const read = async (run: string) => (await ask("GET", `/points.json?run=${run}`)).json as any[];
-const refused = (message: string | RegExp, status = 400, error_code = "INVALID_PARAMETER_VALUE") => ({
+const refused = (
+  message: string | RegExp,
+  status = 400,
+  error_code = "INVALID_PARAMETER_VALUE",
+) => ({
   status,
   json: {
     error_code,
@@ -33,7 +37,9 @@ test("a diverging run keeps its NaN, its infinite values and its negative zero",
 test("a diverging run is the same by the Arrow door, and in Arrow and CSV", async () => {
   const run = await startRun();
   const values = [NaN, Infinity, -Infinity, -0, 0.1];
-  const sent = pointsFromJSON(values.map((v, step) => point({ step, time: 1000 + step, value: v })));
+  const sent = pointsFromJSON(
+    values.map((v, step) => point({ step, time: 1000 + step, value: v })),
+  );
   const headers = { "content-type": arrowType };
   await ask("POST", `/runs/${run}/points`, pointsToIPC(sent), headers);
   const { response } = await ask("GET", `/points.arrow?run=${run}`);
@@ -41,7 +47,13 @@ test("a diverging run is the same by the Arrow door, and in Arrow and CSV", asyn
   expect(Array.from(arrow.getChild("value"))).toEqual(values);
   expect(Array.from(arrow.getChild("time"))).toEqual([1000, 1001, 1002, 1003, 1004]);
   const lines = (await ask("GET", `/points.csv?run=${run}`)).text.trimEnd().split("\r\n").slice(1);
-  expect(lines.map((line) => line.split(",").at(-1))).toEqual(["NaN", "Infinity", "-Infinity", "-0.0", "0.1"]);
+  expect(lines.map((line) => line.split(",").at(-1))).toEqual([
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "-0.0",
+    "0.1",
+  ]);
 });
 
 test.for<[string, string, string | RegExp]>([
@@ -54,37 +66,80 @@ test.for<[string, string, string | RegExp]>([
   ["a missing key", '[{"step":0,"value":1}]', "missing key at 0"],
   ["a key that is an object", '[{"key":{},"step":0,"value":1}]', "invalid key at 0: {}"],
   ["an empty key", '[{"key":"","step":0,"value":1}]', /^invalid key: /],
-  ["a key of 10^5 characters", `[{"key":"${"k".repeat(1e5)}","step":0,"value":1}]`, /^invalid key: k{80}… \(100000/],
+  [
+    "a key of 10^5 characters",
+    `[{"key":"${"k".repeat(1e5)}","step":0,"value":1}]`,
+    /^invalid key: k{80}… \(100000/,
+  ],
   ["a key with a newline", '[{"key":"a\\nb","step":0,"value":1}]', /^invalid key: a\\u000ab /],
   ["a key that is half a character", '[{"key":"\\ud800","step":0,"value":1}]', /^invalid key: /],
   ["a missing step", '[{"key":"a","value":1}]', "missing step at 0"],
   ["a step that is true", '[{"key":"a","step":true,"value":1}]', "invalid step at 0: true"],
   ["a step that is NaN", '[{"key":"a","step":"NaN","value":1}]', "invalid step at 0: NaN"],
   ["a step of 1e300", '[{"key":"a","step":1e300,"value":1}]', "invalid step at 0: 1e+300"],
-  ["a step of 2^53 + 2", '[{"key":"a","step":9007199254740994,"value":1}]', "invalid step at 0: 9007199254740994"],
+  [
+    "a step of 2^53 + 2",
+    '[{"key":"a","step":9007199254740994,"value":1}]',
+    "invalid step at 0: 9007199254740994",
+  ],
   ["a value that is true", '[{"key":"a","step":0,"value":true}]', "invalid value at 0: true"],
   ["a value that is nan", '[{"key":"a","step":0,"value":"nan"}]', "invalid value at 0: nan"],
-  ["a time that is text", '[{"key":"a","step":0,"value":1,"time":"now"}]', "invalid time at 0: now"],
+  [
+    "a time that is text",
+    '[{"key":"a","step":0,"value":1,"time":"now"}]',
+    "invalid time at 0: now",
+  ],
   ["a time before 1970", '[{"key":"a","step":0,"value":1,"time":-1}]', /^invalid time at 0: -1 /],
-  ["a time in the year 12000", '[{"key":"a","step":0,"value":1,"time":316516204800000}]', /^invalid time at 0: 316516204800000 /],
+  [
+    "a time in the year 12000",
+    '[{"key":"a","step":0,"value":1,"time":316516204800000}]',
+    /^invalid time at 0: 316516204800000 /,
+  ],
   ["an unknown field", '[{"key":"a","step":0,"value":1,"epoch":2}]', "unknown field at 0: epoch"],
-  ["an unknown field of an odd name", '[{"key":"a","step":0,"value":1,"__proto__":2}]', "unknown field at 0: __proto__"],
-])("points: %s is refused by name, alone or after a good one, and nothing is kept", async ([, body, message]) => {
-  const run = await startRun();
-  expect(await ask("POST", `/runs/${run}/points`, body)).toMatchObject(refused(message));
-  const after = `[${JSON.stringify(point())},${body.slice(1)}`;
-  expect((await ask("POST", `/runs/${run}/points`, after)).status).toBe(400);
-  expect((await ask("GET", `/runs/${run}`)).json).toMatchObject({ points: 0, metrics: {} });
-  expect(await read(run)).toEqual([]);
-});
+  [
+    "an unknown field of an odd name",
+    '[{"key":"a","step":0,"value":1,"__proto__":2}]',
+    "unknown field at 0: __proto__",
+  ],
+])(
+  "points: %s is refused by name, alone or after a good one, and nothing is kept",
+  async ([, body, message]) => {
+    const run = await startRun();
+    expect(await ask("POST", `/runs/${run}/points`, body)).toMatchObject(refused(message));
+    const after = `[${JSON.stringify(point())},${body.slice(1)}`;
+    expect((await ask("POST", `/runs/${run}/points`, after)).status).toBe(400);
+    expect((await ask("GET", `/runs/${run}`)).json).toMatchObject({ points: 0, metrics: {} });
+    expect(await read(run)).toEqual([]);
+  },
+);
 
 test.for<[string, Uint8Array, Record<string, string>, RegExp]>([
-  ["Arrow that is noise", new TextEncoder().encode("noise noise noise"), { "content-type": arrowType }, /^malformed Arrow stream: /],
+  [
+    "Arrow that is noise",
+    new TextEncoder().encode("noise noise noise"),
+    { "content-type": arrowType },
+    /^malformed Arrow stream: /,
+  ],
   ["Arrow that is empty", new Uint8Array(0), { "content-type": arrowType }, /./],
   ["JSON that is not UTF-8", Uint8Array.of(0x5b, 0xff, 0x5d), {}, /^malformed JSON: not UTF-8$/],
-  ["gzip that is noise", new TextEncoder().encode("noise"), { "content-encoding": "gzip" }, /^malformed gzip: /],
-  ["gzip cut off", gzipSync("[".padEnd(5000, " ") + "]").subarray(0, 20), { "content-encoding": "gzip" }, /^malformed gzip: /],
-  ["gzip with noise behind it", new Uint8Array([...gzipSync("[]"), 1, 2, 3]), { "content-encoding": "gzip" }, /^malformed gzip: /],
+  [
+    "gzip that is noise",
+    new TextEncoder().encode("noise"),
+    { "content-encoding": "gzip" },
+    /^malformed gzip: /,
+  ],
+  [
+    "gzip cut off",
+    gzipSync("[".padEnd(5000, " ") + "]").subarray(0, 20),
+    { "content-encoding": "gzip" },
+    /^malformed gzip: /,
+  ],
+  [
+    "gzip with noise behind it",
+    new Uint8Array([...gzipSync("[]"), 1, 2, 3]),
+    { "content-encoding": "gzip" },
+    /^malformed gzip: /,
+  ],
 ])("points: %s is refused", async ([, body, headers, message]) => {
   const run = await startRun();
   expect(await ask("POST", `/runs/${run}/points`, body, headers)).toMatchObject(refused(message));
@@ -96,7 +151,9 @@ test("points: gzip is taken, another encoding is refused with 415", async () => 
   const send = (encoding: string) =>
     ask("POST", `/runs/${run}/points`, zipped, { "content-encoding": encoding });
   expect((await send("gzip")).json).toEqual({ accepted: 1 });
-  expect(await send("br")).toMatchObject(refused("invalid content-encoding: br (expected gzip)", 415));
+  expect(await send("br")).toMatchObject(
+    refused("invalid content-encoding: br (expected gzip)", 415),
+  );
 });
 
 test("points: bodies over 8 MB are refused, with a length, without one, and inflated", async () => {
@@ -118,10 +175,22 @@ test("points: bodies over 8 MB are refused, with a length, without one, and infl
 test("60,000 points in one request are too many, by either door", async () => {
   const run = await startRun();
   const many = Array.from({ length: 60_000 }, (_, step) => point({ step }));
-  const columns = { ...pointsFromJSON([point()]), key: new Uint32Array(6e4), step: new Float64Array(6e4), time: new Float64Array(6e4), value: new Float64Array(6e4) };
-  const tooMany = refused("too many points: 60000, limit 50000 a request", 413, "REQUEST_TOO_LARGE");
+  const columns = {
+    ...pointsFromJSON([point()]),
+    key: new Uint32Array(6e4),
+    step: new Float64Array(6e4),
+    time: new Float64Array(6e4),
+    value: new Float64Array(6e4),
+  };
+  const tooMany = refused(
+    "too many points: 60000, limit 50000 a request",
+    413,
+    "REQUEST_TOO_LARGE",
+  );
   expect(await ask("POST", `/runs/${run}/points`, many)).toMatchObject(tooMany);
-  expect(await ask("POST", `/runs/${run}/points`, pointsToIPC(columns), { "content-type": arrowType })).toMatchObject(tooMany);
+  expect(
+    await ask("POST", `/runs/${run}/points`, pointsToIPC(columns), { "content-type": arrowType }),
+  ).toMatchObject(tooMany);
   expect(await read(run)).toEqual([]);
 });
 
@@ -159,7 +228,8 @@ test("an unknown run, a closed run and a deleted run are told apart, and a retry
 
 test("a number used for other points is a conflict, and the points of the first stay", async () => {
   const run = await startRun();
-  const send = (value: number) => ask("POST", `/runs/${run}/points?writer=w&seq=7`, [point({ value })]);
+  const send = (value: number) =>
+    ask("POST", `/runs/${run}/points?writer=w&seq=7`, [point({ value })]);
   await send(1);
   expect(await send(2)).toMatchObject(
     refused("seq was used for other content: 7 of writer w", 409, "RESOURCE_ALREADY_EXISTS"),
@@ -179,7 +249,9 @@ test.for<[string, string | RegExp]>([
   ["?writer=a&seq=1&color=red", "unknown field: color"],
 ])("an append with %s is refused", async ([query, message]) => {
   const run = await startRun();
-  expect(await ask("POST", `/runs/${run}/points${query}`, [point()])).toMatchObject(refused(message));
+  expect(await ask("POST", `/runs/${run}/points${query}`, [point()])).toMatchObject(
+    refused(message),
+  );
 });
 
 test("steps that go backwards, repeat or are fractions, and clocks a day off, are kept as sent", async () => {
@@ -197,22 +269,53 @@ test("steps that go backwards, repeat or are fractions, and clocks a day off, ar
 
 test("any name is a metric's name: those JavaScript knows, quotes, slashes, commas, other scripts", async () => {
   const run = await startRun();
-  const names = ["__proto__", "constructor", "toString", "prototype", 'q"\\', "a,b", "a/b.c", "ü😀\u2028", "$[0]", "last", " x"];
+  const names = [
+    "__proto__",
+    "constructor",
+    "toString",
+    "prototype",
+    'q"\\',
+    "a,b",
+    "a/b.c",
+    "ü😀\u2028",
+    "$[0]",
+    "last",
+    " x",
+  ];
   const body = names.map((key) => JSON.stringify(point()).replace('"loss"', JSON.stringify(key)));
-  for (const half of [0, 1]) // the second time merges with what is there
-    await ask("POST", `/runs/${run}/points`, `[${body.join()}]`.replaceAll('"step":0', `"step":${half}`));
+  for (const half of [0, 1])
+    // the second time merges with what is there
+    await ask(
+      "POST",
+      `/runs/${run}/points`,
+      `[${body.join()}]`.replaceAll('"step":0', `"step":${half}`),
+    );
   const { text, json } = await ask("GET", `/runs/${run}`);
   expect(Object.keys(json.metrics).sort()).toEqual(names.toSorted());
   expect(JSON.parse(text, (key, v) => (key === "count" ? expect(v).toBe(2) : v))).toBeDefined();
   for (const key of names)
-    expect((await ask("GET", `/points.json?run=${run}&key=${encodeURIComponent(key)}`)).json.map((p: any) => [p.key, p.step])).toEqual([[key, 0], [key, 1]]);
+    expect(
+      (await ask("GET", `/points.json?run=${run}&key=${encodeURIComponent(key)}`)).json.map(
+        (p: any) => [p.key, p.step],
+      ),
+    ).toEqual([
+      [key, 0],
+      [key, 1],
+    ]);
   expect(({} as any).last).toBeUndefined();
 });
 
 test("points are chosen by run, experiment, key and step", async () => {
-  const [a, b] = [await startRun({ experiment: "chosen" }), await startRun({ experiment: "chosen" })];
+  const [a, b] = [
+    await startRun({ experiment: "chosen" }),
+    await startRun({ experiment: "chosen" }),
+  ];
   for (const run of [a, b])
-    await ask("POST", `/runs/${run}/points`, ["x", "y", "z"].flatMap((key) => [0, 1, 2].map((step) => point({ key, step }))));
+    await ask(
+      "POST",
+      `/runs/${run}/points`,
+      ["x", "y", "z"].flatMap((key) => [0, 1, 2].map((step) => point({ key, step }))),
+    );
   const count = async (query: string) => (await ask("GET", `/points.json?${query}`)).json.length;
   expect(await count("experiment=chosen")).toBe(18);
   expect(await count(`run=${a}&run=${b}&run=${a}&key=x&key=y`)).toBe(12);
@@ -234,7 +337,9 @@ test.for<[string, string | RegExp]>([
 ])("a question with %j is told what is wrong", async ([query, message]) => {
   const run = await startRun();
   for (const format of ["json", "csv", "arrow"])
-    expect(await ask("GET", `/points.${format}?${query.replace("RUN", run)}`)).toMatchObject(refused(message));
+    expect(await ask("GET", `/points.${format}?${query.replace("RUN", run)}`)).toMatchObject(
+      refused(message),
+    );
 });
 
 test("a made-up cursor of the right shape is answered, not a failure", async () => {
@@ -247,12 +352,18 @@ test("a made-up cursor of the right shape is answered, not a failure", async () 
 
 test("an answer inflates to the same bytes as the plain one", async () => {
   const run = await startRun();
-  await ask("POST", `/runs/${run}/points`, Array.from({ length: 20_000 }, (_, step) => point({ step, value: Math.sin(step) })));
+  await ask(
+    "POST",
+    `/runs/${run}/points`,
+    Array.from({ length: 20_000 }, (_, step) => point({ step, value: Math.sin(step) })),
+  );
   for (const format of ["json", "csv", "arrow"]) {
     const bytes = async (encoding: string) => {
       // Asked directly: on the way through a fetch the platform would inflate the answer.
-      const request = new Request(`http://127.0.0.1/api/v1/points.${format}?run=${run}`, { headers: { "accept-encoding": encoding } });
-      const answer = await worker.fetch(request as never, env, createExecutionContext());
+      const request = new Request(`http://127.0.0.1/api/v1/points.${format}?run=${run}`, {
+        headers: { "accept-encoding": encoding },
+      });
+      const answer = await worker.fetch(request, env, createExecutionContext());
       expect(answer.headers.get("content-encoding")).toBe(encoding === "gzip" ? "gzip" : null);
       return new Uint8Array(await answer.arrayBuffer());
     };

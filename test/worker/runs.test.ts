@@ -1,3 +1,4 @@
+import { tableFromIPC } from "@uwdata/flechette";
 import { expect, test } from "vitest";
 import { ask, freshStores, startRun } from "./worker.ts";
 
@@ -197,4 +198,169 @@ test("console lines are numbered through, read by cursor and from the end, and s
   expect(await texts("?after=1&limit=1")).toEqual([["2 two"], 3, 2]);
   expect(await texts("?tail=2")).toEqual([["2 two", "3 three"], 3, 3]);
   expect(await texts("?after=3")).toEqual([[], 3, 3]);
+});
+
+test("every change of a run can be told twice: the answer is the same", async () => {
+  const id = "0192f0c1aaaa7bbb8cccddddeeee0077";
+  const again: [string, string, unknown?][] = [
+    [
+      "POST",
+      "/runs",
+      { id, experiment: "twice", params: { far: "-Infinity", lr: 0.1 }, tags: ["a"], started: 7 },
+    ],
+    ["PATCH", `/runs/${id}`, { name: "n", tags: { a: null, b: 1 }, params: { nan: "NaN" } }],
+    ["POST", `/runs/${id}/finish`, { state: "failed", error: "why", ended: 9 }],
+    ["POST", `/runs/${id}/resume`],
+    ["DELETE", `/runs/${id}`],
+    ["POST", `/runs/${id}/restore`],
+  ];
+  const still = ({ json: { heartbeat: _, ...run } }: any) => run;
+  for (const [method, path, body] of again) {
+    const first = await ask(method, path, body);
+    const second = await ask(method, path, body);
+    expect([method, path, second.status, still(second)]).toEqual([
+      method,
+      path,
+      first.status,
+      still(first),
+    ]);
+  }
+  expect((await ask(...again[0]!)).json).toMatchObject({ name: "n", params: { nan: "NaN" } });
+});
+
+test("the same id for another run is a conflict, and the first run stays as it was", async () => {
+  const id = "0192f0c1aaaa7bbb8cccddddeeee0078";
+  const first = await ask("POST", "/runs", { id, experiment: "ids", params: { zero: 0 } });
+  for (const other of [{ params: { zero: "0" } }, { params: { zero: 0 }, name: "x" }, {}])
+    expect(await ask("POST", "/runs", { id, experiment: "ids", ...other })).toMatchObject({
+      status: 409,
+      json: {
+        error_code: "RESOURCE_ALREADY_EXISTS",
+        message: `run already exists with other content: ${id}`,
+      },
+    });
+  expect(
+    (await ask("POST", "/runs", `{"id":"${id}","experiment":"ids","params":{"zero":-0.0}}`)).status,
+  ).toBe(409);
+  expect((await ask("GET", `/runs/${id}`)).json).toMatchObject({
+    params: first.json.params,
+    name: first.json.name,
+  });
+});
+
+test("a run told two ends keeps the first; one that is deleted cannot end or go on", async () => {
+  const run = await startRun();
+  await ask("POST", `/runs/${run}/finish`, { state: "killed" });
+  expect(await ask("POST", `/runs/${run}/finish`, { state: "finished" })).toMatchObject({
+    status: 409,
+    json: { error_code: "INVALID_STATE", message: `run is closed: ${run} (killed, not finished)` },
+  });
+  await ask("DELETE", `/runs/${run}`);
+  for (const [action, body] of [
+    ["finish", { state: "killed" }],
+    ["resume", undefined],
+  ] as const)
+    expect((await ask("POST", `/runs/${run}/${action}`, body)).json.message).toBe(
+      `run is deleted: ${run}`,
+    );
+  expect((await ask("GET", `/runs/${run}`)).json.state).toBe("killed");
+});
+
+test("forty changes that meet while points arrive all land", async () => {
+  const run = await startRun();
+  const answers = await Promise.all(
+    Array.from({ length: 40 }, (_, i) =>
+      i % 2
+        ? ask("PATCH", `/runs/${run}`, { tags: { [`t${i}`]: "x" }, params: { [`p${i}`]: i } })
+        : ask("POST", `/runs/${run}/points`, [{ key: "k", step: i, value: i }]),
+    ),
+  );
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+  const { json } = await ask("GET", `/runs/${run}`);
+  expect([Object.keys(json.tags).length, Object.keys(json.params).length, json.points]).toEqual([
+    20, 20, 20,
+  ]);
+});
+
+test("params and tags of any text come back as they were, nothing of them lost", async () => {
+  const odd = {
+    "": "",
+    empty: "",
+    "q\"'\\": "q\"'\\",
+    "ü😀\u2028": "\u0000\u001f\u2029",
+    "a.b[0].$": "-0",
+    on: "true",
+    long: "v".repeat(16_384),
+  };
+  const { "": _, ...params } = odd;
+  const run = await startRun({
+    params: { ...params, tiny: 5e-324, big: 2 ** 53, list: [[]], none: null },
+  });
+  const { json } = await ask("GET", `/runs/${run}`);
+  expect(json.params).toEqual({ ...params, tiny: 5e-324, big: 2 ** 53, list: "[[]]", none: null });
+  const note = "a\u0000b\r\n" + "ü".repeat(50_000);
+  expect(
+    (await ask("PATCH", `/runs/${run}`, { note, tags: { "q\"'\\": "q\"'\\\u0000" } })).json,
+  ).toMatchObject({
+    note,
+    tags: { "q\"'\\": "q\"'\\\u0000" },
+  });
+});
+
+test("the runs table says the same as Arrow, CSV and JSON", async () => {
+  const experiment = "formats";
+  const run = await startRun({
+    experiment,
+    name: 'q",\r\n'.trim(),
+    params: { lr: "NaN", on: false, n: null, t: "a,b" },
+    started: 5,
+  });
+  await ask(
+    "POST",
+    `/runs/${run}/points`,
+    '[{"key":"loss","step":0,"value":-0.0},{"key":"far","step":0,"value":"-Infinity"}]',
+  );
+  const columns =
+    "name,started,ended,params.lr,params.on,params.n,params.t,metrics.loss,metrics.far,metrics.none";
+  const get = (format: string) =>
+    ask("GET", `/runs.${format}?experiment=${experiment}&columns=${columns}`);
+  expect((await get("json")).json).toEqual([
+    {
+      name: 'q",',
+      started: 5,
+      "params.lr": "NaN",
+      "params.on": false,
+      "params.t": "a,b",
+      "metrics.loss": -0,
+      "metrics.far": "-Infinity",
+    },
+  ]);
+  expect((await get("csv")).text).toBe(
+    `${columns}\r\n"q"",",1970-01-01T00:00:00.005Z,,NaN,false,,"a,b",-0.0,-Infinity,\r\n`,
+  );
+  const { response, headers } = await get("arrow");
+  const arrow = tableFromIPC(new Uint8Array(await response.arrayBuffer()), { useDate: false });
+  expect(columns.split(",").map((name) => arrow.getChild(name).at(0))).toEqual([
+    'q",',
+    5,
+    null,
+    NaN,
+    false,
+    null,
+    "a,b",
+    -0,
+    -Infinity,
+    null,
+  ]);
+  expect(arrow.schema.metadata?.get("cursor")).toBe(headers.get("x-assay-cursor"));
+});
+
+test("no runs are an empty table in every format", async () => {
+  await ask("POST", "/experiments", { name: "empty" });
+  for (const table of ["runs", "points"]) {
+    expect((await ask("GET", `/${table}.json?experiment=empty`)).json).toEqual([]);
+    expect((await ask("GET", `/${table}.csv?experiment=empty`)).text).toMatch(/^[\w,]+\r\n$/);
+    const { response } = await ask("GET", `/${table}.arrow?experiment=empty`);
+    expect(tableFromIPC(new Uint8Array(await response.arrayBuffer())).numRows).toBe(0);
+  }
 });

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { pointsFromJSON } from "../../wire/point.ts";
 import { summarize } from "../../wire/summary.ts";
@@ -72,4 +72,40 @@ test("numbers come out of the database with every digit they went in with", asyn
     await ask("POST", `/runs/${run}/points`, [{ key: `k${i}`, step: -1, value: 0 }]);
   const { metrics } = (await ask("GET", `/runs/${run}`)).json;
   expect(values.map((_, i) => metrics[`k${i}`].last)).toEqual(values);
+});
+
+test("of 0 and −0 at one step and time it is not the order of arrival that decides", async () => {
+  const zeros = ["0", "-0.0", "0", "-0.0"];
+  for (const [i, first] of [zeros, zeros.toReversed()].entries()) {
+    const run = await startRun();
+    for (const value of first)
+      await ask("POST", `/runs/${run}/points`, `[{"key":"z","step":1,"time":5,"value":${value}}]`);
+    const { z } = (await ask("GET", `/runs/${run}`)).json.metrics;
+    expect([i, z.last, z.min, z.max, z.count]).toEqual([i, 0, -0, 0, 4]);
+  }
+});
+
+test("writers who append at once, and again, make the summary of all their points", async () => {
+  const run = await startRun();
+  const lots = Array.from({ length: 20 }, (_, w) =>
+    Array.from({ length: 5 }, (_, i) => ({
+      key: `k${i % 2}`,
+      step: (w * 7 + i) % 10,
+      time: 1000 + (w % 3),
+      value: w % 4 ? Math.sin(w * 5 + i) : "NaN",
+    })),
+  );
+  const send = (points: object[], w: number) =>
+    ask("POST", `/runs/${run}/points?writer=w${w}&seq=0`, points);
+  await Promise.all([...lots.map(send), ...lots.map(send)]);
+  const expected = summarize(pointsFromJSON(lots.flat()));
+  const { metrics, points } = (await ask("GET", `/runs/${run}`)).json;
+  expect(points).toBe(100);
+  for (const [key, { sum, ...rest }] of expected) {
+    const { sum: found, ...others } = metrics[key];
+    expect(
+      Object.fromEntries(Object.entries(others).map(([name, v]) => [name, numberOf(v)])),
+    ).toEqual(rest);
+    expect(found).toBeCloseTo(sum, 9);
+  }
 });

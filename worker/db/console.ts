@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { ConsoleLine, NewLine } from "../../wire/console.ts";
 import { ApiError } from "../../wire/error.ts";
 import { workspace } from "../env.ts";
@@ -20,10 +21,11 @@ export async function appendLines(
   const body = JSON.stringify(
     lines.map(({ time = received, stream, text }) => [time, stream, text]),
   );
-  if (body.length > maxBody)
+  const size = Buffer.byteLength(body);
+  if (size > maxBody)
     throw new ApiError(
       "REQUEST_TOO_LARGE",
-      `console lines are too large: ${body.length} bytes, limit ${maxBody}`,
+      `console lines are too large: ${size} bytes, limit ${maxBody}`,
     );
   const [, , outcome] = await db.batch<{
     state: string;

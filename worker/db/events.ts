@@ -44,6 +44,6 @@ export async function digestOf(value: unknown): Promise<string> {
     value instanceof Uint8Array
       ? value
       : new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
-  const hash = await crypto.subtle.digest("SHA-256", bytes as BufferSource);
+  const hash = await crypto.subtle.digest("SHA-256", bytes);
   return Array.from(new Uint8Array(hash), (b) => b.toString(16).padStart(2, "0")).join("");
 }

@@ -1,4 +1,4 @@
-import { ApiError } from "../../wire/error.ts";
+import { ApiError, shown } from "../../wire/error.ts";
 import type { Experiment, ExperimentPatch, NewExperiment } from "../../wire/experiment.ts";
 import { isId, newId } from "../../wire/id.ts";
 import { toJSON } from "../../wire/json.ts";
@@ -43,7 +43,8 @@ export async function selectExperiment(db: D1Database, idOrName: string): Promis
 
 async function selectRow(db: D1Database, idOrName: string): Promise<Row> {
   const row = await findRow(db, idOrName);
-  if (!row) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `experiment not found: ${idOrName}`);
+  if (!row)
+    throw new ApiError("RESOURCE_DOES_NOT_EXIST", `experiment not found: ${shown(idOrName)}`);
   return row;
 }
 
@@ -111,7 +112,10 @@ export async function createExperiment(
   );
 }
 
-/** Changes what is given and leaves the rest. */
+/** How often a change is tried anew where others were quicker: each time, at least one of them got through. */
+export const maxAttempts = 100;
+
+/** Changes what is given and leaves the rest; what is so already stays as it is. */
 export async function patchExperiment(
   db: D1Database,
   idOrName: string,
@@ -119,9 +123,10 @@ export async function patchExperiment(
   who: string,
 ): Promise<Experiment> {
   const digest = await digestOf(patch);
-  for (let attempt = 0; attempt < 10; attempt++) {
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const row = await selectRow(db, idOrName);
-    const next = { ...row, ...patch, tags: patchTags(JSON.parse(row.tags), patch.tags) };
+    const next = { ...row, ...patch, tags: toJSON(patchTags(JSON.parse(row.tags), patch.tags)) };
+    if (toJSON(next) === toJSON(row)) return toExperiment(row);
     const [update] = await db
       .batch([
         db
@@ -136,7 +141,7 @@ export async function patchExperiment(
             next.direction,
             next.conclusion,
             next.note,
-            toJSON(next.tags),
+            next.tags,
             row.id,
             row.rev,
           ),
@@ -153,7 +158,7 @@ export async function patchExperiment(
   }
   throw new ApiError(
     "TEMPORARILY_UNAVAILABLE",
-    `experiment is being changed by others: ${idOrName}`,
+    `experiment is being changed by others: ${shown(idOrName)}`,
   );
 }
 

@@ -28,8 +28,7 @@ export async function putFile(
   { path, type, size, sha256: claimed, body }: Upload,
   who: string,
 ): Promise<RunFile> {
-  const { no, deleted } = await selectRun(DB, run);
-  if (deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${run}`);
+  const no = await openRun(DB, run);
   const object = `files/${workspace}/${newId()}`;
   const sha256 = await putHashed(FILES, object, size, body);
   if (claimed && claimed !== sha256) {
@@ -44,13 +43,22 @@ export async function putFile(
       `INSERT INTO blobs (workspace, sha256, object, size, created) VALUES (?, ?, ?, ?, ${now}) ON CONFLICT DO NOTHING`,
     ).bind(workspace, sha256, object, size),
     DB.prepare(
-      `INSERT INTO files (workspace, run, path, sha256, size, type, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ${now})
+      `INSERT INTO files (workspace, run, path, sha256, size, type, created)
+       SELECT ?1, no, ?3, ?4, ?5, ?6, ${now} FROM runs WHERE no = ?2 AND deleted IS NULL
        ON CONFLICT DO UPDATE SET sha256 = ?4, size = ?5, type = ?6, created = ${now} WHERE sha256 <> ?4 OR type <> ?6`,
     ).bind(workspace, no, path, sha256, size, type),
     logChange(DB, { who, what: "file.put", subject: `${run}/${path}`, digest: sha256 }),
   ]);
   if (!blob!.meta.changes) await FILES.delete(object); // the content was there already
+  await openRun(DB, run); // deleted or purged while the content came in, it took nothing
   return (await findFile(DB, no, path))!;
+}
+
+/** Returns the row number of a run that takes files; throws where it is deleted or there is none. */
+async function openRun(db: D1Database, run: string): Promise<number> {
+  const { no, deleted } = await selectRun(db, run);
+  if (deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${run}`);
+  return no;
 }
 
 /** Puts a body under a key and returns its SHA-256, without holding it in memory. */

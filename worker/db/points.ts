@@ -36,10 +36,11 @@ export async function appendPoints(
   const points = fillTimes(sent, received);
   const body = packBody(points);
   const summaries = summariesToText(summarize(points));
-  if (body.length > maxBody || summaries.length > maxBody)
+  const size = Math.max(body.length, Buffer.byteLength(summaries));
+  if (size > maxBody)
     throw new ApiError(
       "REQUEST_TOO_LARGE",
-      `points are too large: ${Math.max(body.length, summaries.length)} bytes packed, limit ${maxBody}`,
+      `points are too large: ${size} bytes packed, limit ${maxBody}`,
     );
   const [, , outcome] = await db.batch<{
     state: string;

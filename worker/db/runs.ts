@@ -5,11 +5,11 @@ import { ApiError, shown } from "../../wire/error.ts";
 import type { NewExperiment } from "../../wire/experiment.ts";
 import { isId, newId } from "../../wire/id.ts";
 import { toJSON } from "../../wire/json.ts";
-import { nameFromId } from "../../wire/run-name.ts";
+import { wordsFromId } from "../../wire/run-name.ts";
 import { isStalled, type Finish, type NewRun, type Run, type RunPatch } from "../../wire/run.ts";
 import { workspace } from "../env.ts";
 import { digestOf, logChange, now } from "./events.ts";
-import { insertExperiment } from "./experiments.ts";
+import { insertExperiment, maxAttempts } from "./experiments.ts";
 import { summariesFromText } from "./summaries.ts";
 import { patchTags } from "./tags.ts";
 
@@ -131,15 +131,17 @@ export async function createRun(
     db
       .prepare(
         `INSERT INTO runs (workspace, id, experiment, number, name, state, params, tags, note, parent, source, metrics, started, heartbeat, touched, digest)
-         SELECT ?1, ?2, e.id, (SELECT coalesce(max(number), 0) + 1 FROM runs WHERE experiment = e.id), ?3, ?4, jsonb(?5), jsonb(?6), ?7, ?8, ?9,
+         SELECT ?1, ?2, e.id, n, coalesce(?3, ?13 || '-' || n), ?4, jsonb(?5), jsonb(?6), ?7, ?8, ?9,
            jsonb('{}'), coalesce(?10, ${now}), ${now}, ${now}, ?11
-         FROM experiments e WHERE e.workspace = ?1 AND ${isId(run.experiment) ? "e.id" : "e.name"} = ?12
+         FROM (SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM runs WHERE experiment = experiments.id) AS n
+           FROM experiments WHERE workspace = ?1 AND ${isId(run.experiment) ? "id" : "name"} = ?12) AS e
+         WHERE true
          ON CONFLICT DO NOTHING`,
       )
       .bind(
         workspace,
         id,
-        run.name ?? "",
+        run.name ?? null,
         run.state,
         toJSON(run.params),
         toJSON(run.tags),
@@ -149,25 +151,19 @@ export async function createRun(
         run.started ?? null,
         digest,
         run.experiment,
+        wordsFromId(id),
       ),
     logChange(db, { who, what: "run.create", subject: id, digest }),
   ]);
   const row = await findRow(db, id);
   if (!row)
-    throw new ApiError("RESOURCE_DOES_NOT_EXIST", `experiment not found: ${run.experiment}`);
+    throw new ApiError("RESOURCE_DOES_NOT_EXIST", `experiment not found: ${shown(run.experiment)}`);
   if (row.digest !== digest)
     throw new ApiError("RESOURCE_ALREADY_EXISTS", `run already exists with other content: ${id}`);
-  return row.name === "" ? nameRun(db, row) : toRun(row);
+  return toRun(row);
 }
 
-/** Names a run that was given no name, once its number is known. */
-async function nameRun(db: D1Database, row: Row): Promise<Run> {
-  const name = nameFromId(row.id, row.number);
-  await db.prepare("UPDATE runs SET name = ? WHERE no = ? AND name = ''").bind(name, row.no).run();
-  return toRun({ ...row, name });
-}
-
-/** Changes a run's name, note and tags, and adds params; a param that is set keeps its value. */
+/** Changes a run's name, note and tags, and adds params; a param that is set keeps its value. What is so already stays as it is. */
 export async function patchRun(
   db: D1Database,
   id: string,
@@ -175,18 +171,21 @@ export async function patchRun(
   who: string,
 ): Promise<Run> {
   const digest = await digestOf(toJSON(patch));
-  for (let attempt = 0; attempt < 10; attempt++) {
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const row = await selectRow(db, id);
     const { name = row.name, note = row.note } = patch;
-    const tags = patchTags(JSON.parse(row.tags), patch.tags);
-    const params = addParams(flattenParams(JSON.parse(row.params)), patch.params ?? {});
+    const tags = toJSON(patchTags(JSON.parse(row.tags), patch.tags));
+    const before = flattenParams(JSON.parse(row.params));
+    const params = toJSON(addParams(before, patch.params ?? {}));
+    if (name === row.name && note === row.note && tags === row.tags && params === toJSON(before))
+      return toRun(row);
     const [update] = await db.batch([
       db
         .prepare(
           `UPDATE runs SET name = ?, note = ?, tags = jsonb(?), params = jsonb(?), rev = rev + 1, touched = max(${now}, touched + 1)
            WHERE no = ? AND rev = ?`,
         )
-        .bind(name, note, toJSON(tags), toJSON(params), row.no, row.rev),
+        .bind(name, note, tags, params, row.no, row.rev),
       logChange(db, { who, what: "run.patch", subject: id, digest }),
     ]);
     if (update!.meta.changes) return selectRun(db, id);

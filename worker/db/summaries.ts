@@ -26,12 +26,15 @@ export function summariesFromText(text: string): Record<string, Summary> {
 }
 
 const later = `(d ->> 'step' > o ->> 'step' OR d ->> 'step' = o ->> 'step' AND (d ->> 'time' > o ->> 'time'
-  OR d ->> 'time' = o ->> 'time' AND (d ->> 'last' IS NULL OR d ->> 'last' > o ->> 'last')))`;
+  OR d ->> 'time' = o ->> 'time' AND (d ->> 'last' IS NULL OR d ->> 'last' > o ->> 'last'
+  OR d ->> 'last' = o ->> 'last' AND o -> 'last' = '-0.0')))`;
 const better = (
   field: string,
   than: string,
+  zero: string, // the one whose -0.0 makes the new value the better of two zeros
 ) => `(o ->> '${field}' IS NULL OR d ->> '${field}' ${than} o ->> '${field}'
-  OR d ->> '${field}' = o ->> '${field}' AND d ->> '${field}Step' < o ->> '${field}Step')`;
+  OR d ->> '${field}' = o ->> '${field}' AND (d ->> '${field}Step' < o ->> '${field}Step'
+  OR d ->> '${field}Step' = o ->> '${field}Step' AND ${zero} -> '${field}' = '-0.0'))`;
 // -> keeps a number's text as it stands, where ->> would print it anew, in fewer digits.
 const pick = (fields: string[], when: string) =>
   fields
@@ -46,8 +49,8 @@ const add = (field: string) => `'${field}', d ->> '${field}' + o ->> '${field}'`
 export const mergedMetrics = (param: string) => `(
   SELECT jsonb_group_object(key, json(CASE WHEN d IS NULL THEN o WHEN o IS NULL THEN d ELSE json_object(
       ${pick(["last", "step", "time"], later)},
-      ${pick(["min", "minStep"], better("min", "<"))},
-      ${pick(["max", "maxStep"], better("max", ">"))},
+      ${pick(["min", "minStep"], better("min", "<", "d"))},
+      ${pick(["max", "maxStep"], better("max", ">", "o"))},
       ${add("sum")}, ${add("count")}, ${add("nan")}) END))
   FROM (
     -- Grouped, not joined: D1 builds no index for a join of 10,000 keys with 10,000.

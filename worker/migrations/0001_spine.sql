@@ -17,11 +17,11 @@ CREATE TABLE experiments (
   UNIQUE (workspace, name)
 ) STRICT;
 
--- no: a small number that tail and console rows are clustered by.
+-- no: a small number that tail and console rows are clustered by; never used again, as cursors remember it.
 -- metrics: JSONB, key to summary; -1e999 and 1e999 are the infinities, NaN is null.
 -- touched: rises with every change of the run, by the database's clock; cursors count in it.
 CREATE TABLE runs (
-  no INTEGER PRIMARY KEY,
+  no INTEGER PRIMARY KEY AUTOINCREMENT,
   workspace TEXT NOT NULL,
   id TEXT NOT NULL UNIQUE,
   experiment TEXT NOT NULL,

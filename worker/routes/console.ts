@@ -49,6 +49,8 @@ export const consoleLines = new Hono<App>()
     async (c) => {
       const query = parse(LinesQuery, c.req.queries(), "query");
       const { lines, total } = await selectLines(c.env.DB, c.req.param("run"), query);
-      return json(c, { lines, total, next: lines.at(-1)?.n ?? Math.min(query.after ?? 0, total) });
+      const { after = 0, tail } = query;
+      const next = lines.at(-1)?.n ?? (tail === undefined ? Math.min(after, total) : total);
+      return json(c, { lines, total, next });
     },
   );

@@ -1,6 +1,7 @@
 import { Hono, type Context } from "hono";
 import * as v from "valibot";
 import { formatCursor, parseCursor } from "../../wire/cursor.ts";
+import { ApiError } from "../../wire/error.ts";
 import { parse } from "../../wire/parse.ts";
 import { parseOrder, parseWhere } from "../../wire/query.ts";
 import { Finish, NewRun, RunPatch, type Run } from "../../wire/run.ts";
@@ -46,6 +47,9 @@ export const runs = new Hono<App>()
     }),
     async (c) => {
       const query = parse(RunsQuery, c.req.queries(), "query");
+      // What the limit cut off would lie behind the cursor and never be told.
+      if (query.since !== undefined && query.limit !== undefined)
+        throw new ApiError("INVALID_PARAMETER_VALUE", "since and limit do not go together");
       const since = query.since === undefined ? undefined : parseCursor(query.since);
       const { ids, nameOf } = await namedExperiments(c.env.DB, query.experiment);
       const found = await selectRuns(c.env.DB, { experiments: ids, since });

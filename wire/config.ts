@@ -4,7 +4,7 @@ import { maybeNumber } from "./json.ts";
 import { isName } from "./parse.ts";
 
 /** A param: a named input value, set once. NaN and ±Infinity cross the wire as their three strings. */
-export type Param = number | string | boolean | null;
+type Param = number | string | boolean | null;
 export type Params = Record<string, Param>;
 export type Tags = Record<string, string>;
 

@@ -11,7 +11,7 @@ export interface Cursor {
   seen: Map<number, number>;
 }
 
-export const start: Cursor = { at: 0, seen: new Map() };
+const start: Cursor = { at: 0, seen: new Map() };
 const margin = 60_000;
 
 /** Returns the cursor behind a set of changes, as text for a URL: `<at>.<run>-<change>.…`, all in base 36. */

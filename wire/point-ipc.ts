@@ -67,7 +67,7 @@ export function pointsToIPC(points: Points): Uint8Array {
 }
 
 /** Returns pieces of bytes as one. */
-export function concatBytes(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
+function concatBytes(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(pieces.reduce((n, piece) => n + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {

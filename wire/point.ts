@@ -3,16 +3,7 @@ import { maybeNumber } from "./json.ts";
 import { isName } from "./parse.ts";
 import { maxTime } from "./run.ts";
 
-/** One value of a metric, at a step and a time. */
-export interface Point {
-  key: string;
-  step: number;
-  /** ms since 1970 */
-  time: number;
-  value: number;
-}
-
-/** Points as columns: what is logged, sent, stored and answered is always this shape. */
+/** Points, each the value of a metric at a step and a time, as columns: what is logged, sent, stored and answered is always this shape. */
 export interface Points {
   /** the metric keys that occur, each once */
   keys: string[];
@@ -25,7 +16,7 @@ export interface Points {
 }
 
 /** How many points one request may carry. */
-export const maxPoints = 50_000;
+const maxPoints = 50_000;
 
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
 

@@ -6,7 +6,7 @@ import type { Summary } from "./summary.ts";
 
 export type RunState = "running" | "scheduled" | "finished" | "failed" | "killed";
 /** The states a run can end in. */
-export const endStates = ["finished", "failed", "killed"] as const;
+const endStates = ["finished", "failed", "killed"] as const;
 export type EndState = (typeof endStates)[number];
 
 /** One execution. */
@@ -44,7 +44,7 @@ export interface Run {
 }
 
 /** How long a running run may be silent, in ms, before it is shown as stalled: four missed heartbeats. */
-export const stalledAfter = 60_000;
+const stalledAfter = 60_000;
 
 /** Whether a run says it is running and yet has not been heard of; `now` is the server's clock in ms. */
 export const isStalled = (

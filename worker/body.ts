@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { ApiError } from "../wire/error.ts";
 
 /** The largest JSON or Arrow body, in bytes as sent; inflated it may be four times that. */
-export const maxBody = 8_000_000;
+const maxBody = 8_000_000;
 
 /** Returns a request's body as bytes, inflated where it is gzip, and refused while it is read where it is too large. */
 export async function readBytes(c: Context, limit = maxBody): Promise<Uint8Array<ArrayBuffer>> {

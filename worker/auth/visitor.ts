@@ -3,7 +3,7 @@ import { ApiError, shown } from "../../wire/error.ts";
 import type { Env } from "../env.ts";
 
 /** What a visitor may do; each right includes the ones before it. */
-export const rights = ["reader", "writer", "admin"] as const;
+const rights = ["reader", "writer", "admin"] as const;
 export type Right = (typeof rights)[number];
 
 /** Who is asking: their name in the audit log, and the most they may do. */

@@ -6,7 +6,7 @@ import { toJSON } from "../../wire/json.ts";
 export const json = (c: Context, value: unknown, status: 200 | 201 = 200): Response =>
   c.body(toJSON(value), status, { "content-type": "application/json" });
 
-export const mediaTypes = {
+const mediaTypes = {
   arrow: "application/vnd.apache.arrow.stream",
   csv: "text/csv; charset=utf-8",
   json: "application/json",

@@ -1,8 +1,9 @@
-import { isName } from "../wire/parse.ts";
+import { isName, parse } from "../wire/parse.ts";
 import { shown } from "../wire/error.ts";
 import { checkPath } from "../wire/file.ts";
 import { maybeNumber } from "../wire/json.ts";
-import { maxTime, type EndState } from "../wire/run.ts";
+import type { EndState } from "../wire/run.ts";
+import { maxTime } from "../wire/time.ts";
 import type { Delivery } from "./delivery.ts";
 import { operationRecord, type Journal, type Operation } from "./journal/journal.ts";
 import { Tape } from "./tape.ts";
@@ -31,6 +32,9 @@ export type Values = {
 // A journal write takes some 2 µs, so a loop slower than 60 µs a step never returns from `log` before its row is safe.
 const writesPerTick = 16;
 const beatEvery = 15_000;
+/** The most keys of a row; one with more is logged as several at the same step, so that requests stay small. */
+const widestRow = 2_500;
+const longestText = 100_000;
 
 /**
  * A run that is being logged. None of its methods waits for the server or throws because of it: what is logged goes to
@@ -47,10 +51,12 @@ export class LoggedRun {
   readonly #beats: ReturnType<typeof setInterval>;
   readonly #said = new Set<string>();
   readonly #keeping = new Set<Promise<void>>();
+  readonly #params: Map<string, Param>;
   #nextStep = 0;
   #tick = 0;
   #writes = 0;
   #isTurnPending = false;
+  #isOver = false;
   #finished: Promise<Finished> | undefined;
   #endState: EndState | undefined;
 
@@ -60,12 +66,15 @@ export class LoggedRun {
     url,
     journal,
     delivery,
+    params,
     closed,
   }: {
     id: string;
     url: string;
     journal: Journal;
     delivery: Delivery;
+    /** those known at the start */
+    params: Record<string, Param>;
     closed: (run: LoggedRun) => void;
   }) {
     this.id = id;
@@ -73,6 +82,7 @@ export class LoggedRun {
     this.url = url;
     this.#journal = journal;
     this.#delivery = delivery;
+    this.#params = new Map(Object.entries(params));
     this.#tape = new Tape((keys) => journal.append(operationRecord({ op: "shape", keys })));
     this.#beats = setInterval(() => void delivery.beat(), beatEvery);
     (this.#beats as { unref?: () => void }).unref?.();
@@ -158,26 +168,51 @@ export class LoggedRun {
     this.#delivery.nudge();
   };
 
-  #append(operation: Operation): void {
-    if (this.#finished) return this.#sayOnce("finished", "changed after the run finished: dropped");
-    this.#write();
-    this.#journal.append(operationRecord(operation));
-    this.#delivery.nudge();
+  /** Appends what `make` returns, unless it throws: then that is said, and the program goes on. */
+  #append(what: string, make: () => Operation[]): void {
+    if (this.#isOver) return this.#sayOnce("finished", "changed after the run finished: dropped");
+    try {
+      const records = make().map(operationRecord);
+      this.#write();
+      for (const record of records) this.#journal.append(record);
+      this.#delivery.nudge();
+    } catch (error) {
+      this.#sayMistake(what, error);
+    }
   }
 
   /** Sets params that were not known at the start; a param that is set keeps its value. */
   param(key: string, value: unknown): void {
-    this.#append({ op: "patch", body: { params: { [key]: value } } });
+    this.#append(`param ${key}`, () => {
+      const params = Object.entries(flattenParams({ [key]: value })).filter((entry) =>
+        this.#isNew(...entry),
+      );
+      return params.length ? [{ op: "patch", body: { params: Object.fromEntries(params) } }] : [];
+    });
+  }
+
+  /** Whether a param was not set before, which it now is; said where it was, to another value. */
+  #isNew(key: string, value: Param): boolean {
+    const before = this.#params.get(key);
+    if (before === undefined) this.#params.set(key, value);
+    else if (!Object.is(before, value))
+      this.#sayOnce(
+        `param ${key}`,
+        `param is already set: ${key} = ${shown(before)}, not ${shown(value)}: dropped`,
+      );
+    return before === undefined;
   }
 
   /** Sets a tag; null takes it away. */
   tag(key: string, value: string | null = ""): void {
-    this.#append({ op: "patch", body: { tags: { [key]: value } } });
+    this.#append(`tag ${key}`, () => [
+      { op: "patch", body: { tags: parse(TagsPatch, { [key]: value }) } },
+    ]);
   }
 
   /** Sets the run's note, as Markdown. */
   note(note: string): void {
-    this.#append({ op: "patch", body: { note } });
+    this.#append("note", () => [{ op: "patch", body: { note: wellFormed(note) } }]);
   }
 
   /** Adds to the run's console; each line of the text is a line there. */
@@ -185,8 +220,17 @@ export class LoggedRun {
     text: string,
     { stream = "out", time = Date.now() }: { stream?: "out" | "err"; time?: number } = {},
   ): void {
-    for (const line of text.replace(/\n$/, "").split("\n"))
-      this.#append({ op: "print", time, stream, text: line.toWellFormed().slice(0, 100_000) });
+    this.#append("print", () =>
+      String(text)
+        .replace(/\n$/, "")
+        .split("\n")
+        .map((line) => ({
+          op: "print",
+          time: isTime(time) ? time : Date.now(),
+          stream: stream === "err" ? "err" : "out",
+          text: wellFormed(line),
+        })),
+    );
   }
 
   /**
@@ -199,28 +243,25 @@ export class LoggedRun {
     content: Blob | Uint8Array | string = path,
     { type }: { type?: string } = {},
   ): void {
-    if (this.#finished) return this.#sayOnce("finished", "changed after the run finished: dropped");
+    if (this.#isOver) return this.#sayOnce("finished", "changed after the run finished: dropped");
     const name = typeof content === "string" && content === path ? relative(path) : path;
-    const keeping: Promise<void> = Promise.resolve()
-      .then(() => checkPath(name))
-      .then(() => this.#journal.keep(content instanceof Uint8Array ? content.slice() : content))
-      .then((reference) => {
-        this.#write();
-        this.#journal.append(
-          operationRecord({
-            op: "file",
-            path: name,
-            reference,
-            type: type ?? typeOf(name, content),
-          }),
-        );
-        this.#delivery.nudge();
-      })
+    const keeping = this.#keep(name, content, type)
       .catch((error: Error) =>
-        this.#sayOnce(name, `artifact ${shown(name)} not kept: ${error.message}`),
+        this.#sayOnce(`artifact ${name}`, `artifact ${shown(name)} not kept: ${error.message}`),
       )
       .finally(() => this.#keeping.delete(keeping));
     this.#keeping.add(keeping);
+  }
+
+  async #keep(name: string, content: Blob | Uint8Array | string, given?: string): Promise<void> {
+    const type = given ?? typeOf(checkPath(name), content);
+    if (!/^[\x20-\x7e]+$/.test(type)) throw new Error(`invalid type: ${shown(type)}`);
+    const reference = await this.#journal.keep(
+      content instanceof Uint8Array ? content.slice() : content,
+    );
+    this.#write();
+    this.#journal.append(operationRecord({ op: "file", path: name, reference, type }));
+    this.#delivery.nudge();
   }
 
   /** Resolves when all that was logged so far is with the server, or after `timeout` ms; then it resolves to false. */
@@ -237,6 +278,7 @@ export class LoggedRun {
     state: EndState = "finished",
     { error, timeout = 10_000 }: { error?: string; timeout?: number } = {},
   ): Promise<Finished> {
+    this.#isOver = true;
     return (this.#finished ??= this.#finish(state, error, timeout));
   }
 
@@ -265,22 +307,37 @@ export class LoggedRun {
   endNow(state: EndState, error?: string): void {
     if (this.#endState) return;
     this.#write();
+    this.#isOver = true;
     this.#endState = state;
     this.#journal.append(
       operationRecord({
         op: "finish",
-        body: { state, ended: Date.now(), ...(error ? { error: error.slice(0, 100_000) } : {}) },
+        body: { state, ended: Date.now(), ...(error ? { error: wellFormed(error) } : {}) },
       }),
     );
   }
 
+  #sayMistake(what: string, error: unknown): void {
+    this.#sayOnce(what, `${shown(what)} dropped: ${String((error as Error)?.message ?? error)}`);
+  }
+
   #sayOnce(about: string, message: string): void {
-    if (this.#said.has(about)) return;
-    if (this.#said.size < 100) this.#said.add(about);
-    else return;
+    const name = about.slice(0, 300);
+    if (this.#said.has(name) || this.#said.size >= 100) return;
+    this.#said.add(name);
     console.warn(`assay: run ${this.id}: ${message}`);
   }
 }
+
+/** A step that is a number of its own: beyond 2^53 neighbours are the same. */
+const isStep = (step: unknown): step is number =>
+  typeof step === "number" && step <= Number.MAX_SAFE_INTEGER && step >= -Number.MAX_SAFE_INTEGER;
+
+const isTime = (time: unknown): time is number =>
+  typeof time === "number" && time >= 0 && time <= maxTime;
+
+/** A text as the server takes it: not too long, and without the half characters that cutting may leave. */
+const wellFormed = (text: string): string => String(text).slice(0, longestText).toWellFormed();
 
 /** A path on disk as a path in the run: its own if it is below here, else its name. */
 const relative = (path: string): string =>

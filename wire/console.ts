@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { text } from "./parse.ts";
-import { Time } from "./run.ts";
+import { Time } from "./time.ts";
 
 /** One line that a run printed. */
 export interface ConsoleLine {

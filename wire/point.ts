@@ -1,7 +1,7 @@
 import { ApiError, shown } from "./error.ts";
 import { maybeNumber } from "./json.ts";
 import { isName } from "./parse.ts";
-import { maxTime } from "./run.ts";
+import { maxTime } from "./time.ts";
 
 /** Points, each the value of a metric at a step and a time, as columns: what is logged, sent, stored and answered is always this shape. */
 export interface Points {

@@ -3,6 +3,7 @@ import { ParamsSchema, TagsPatch, TagsSchema, type Params, type Tags } from "./c
 import { Id } from "./experiment.ts";
 import { Name, text } from "./parse.ts";
 import type { Summary } from "./summary.ts";
+import { Time } from "./time.ts";
 
 export type RunState = "running" | "scheduled" | "finished" | "failed" | "killed";
 /** The states a run can end in. */
@@ -51,14 +52,6 @@ export const isStalled = (
   { state, heartbeat }: Pick<Run, "state" | "heartbeat">,
   now: number,
 ): boolean => state === "running" && now - heartbeat > stalledAfter;
-
-/** Times from before 1970 or after the year 9999 are a mistake of unit, not a skewed clock. */
-export const maxTime = 253_402_300_799_999;
-export const Time = v.pipe(
-  v.number(),
-  v.check((t) => t >= 0 && t <= maxTime, "expected milliseconds since 1970"),
-  v.transform(Math.floor),
-);
 
 export const NewRun = v.strictObject({
   id: v.optional(Id),

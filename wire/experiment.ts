@@ -30,9 +30,15 @@ export const Id = v.pipe(
   v.check((id) => isId(id), "expected 32 lower-case hex digits"),
 );
 
-// A name that looks like an id could never be reached: paths take an id or a name.
-const ExperimentName = v.pipe(
+/** An experiment, by id or name. Paths hold either, and "." and ".." never arrive in one. */
+export const ExperimentRef = v.pipe(
   Name,
+  v.check((name) => name !== "." && name !== "..", "expected a name that a URL can hold"),
+);
+
+// A name that looks like an id could never be reached.
+const ExperimentName = v.pipe(
+  ExperimentRef,
   v.check((name) => !isId(name), "expected a name, not an id"),
 );
 

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { ParamsSchema, TagsPatch, TagsSchema, type Params, type Tags } from "./config.ts";
-import { Id } from "./experiment.ts";
+import { ExperimentRef, Id } from "./experiment.ts";
 import { Name, text } from "./parse.ts";
 import type { Summary } from "./summary.ts";
 import { Time } from "./time.ts";
@@ -55,7 +55,7 @@ export const isStalled = (
 
 export const NewRun = v.strictObject({
   id: v.optional(Id),
-  experiment: Name,
+  experiment: ExperimentRef,
   name: v.optional(Name),
   state: v.optional(v.picklist(["running", "scheduled"]), "running"),
   params: v.optional(ParamsSchema, {}),

@@ -151,6 +151,7 @@ test("runs and experiments: wrong types, unknown fields and missing ones are nam
     ["/runs", { experiment: "a", tags: { x: {} } }, "invalid tag x: {}"],
     ["/runs", { experiment: "a", started: "today" }, /^invalid started: today/],
     ["/runs", { experiment: "a".repeat(1e5) }, /^invalid experiment: a{80}… \(100000 characters\)/],
+    ["/runs", { experiment: ".." }, "invalid experiment: .. (expected a name that a URL can hold)"],
     ["/experiments", { name: "" }, /^invalid name: /],
     ["/experiments", { name: "x", direction: "up" }, /^invalid direction: up/],
     ["/experiments", { name: "0".repeat(32) }, /^invalid name: 0+ \(expected a name, not an id\)/],

@@ -1,4 +1,5 @@
 import { ApiError, type ErrorCode } from "../wire/error.ts";
+import { toJSON } from "../wire/json.ts";
 
 /** How to reach a server. */
 export interface ApiOptions {
@@ -8,6 +9,15 @@ export interface ApiOptions {
 
 type Query = Record<string, string | number | string[] | undefined>;
 
+/** What a request carries besides its method and path. */
+export interface RequestOptions {
+  query?: Query;
+  /** a Blob or bytes as they are; anything else as JSON */
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
 /** A server's API: paths in, responses or ApiErrors out. */
 export class Api {
   readonly url: string;
@@ -15,6 +25,8 @@ export class Api {
   readonly #fetch: typeof globalThis.fetch;
 
   constructor(url: string, { token, fetch = globalThis.fetch.bind(globalThis) }: ApiOptions = {}) {
+    if (!/^https?:/.test(URL.parse(url)?.protocol ?? ""))
+      throw new TypeError(`invalid url: ${url}`);
     this.url = new URL(url).href.replace(/\/+$/, "");
     this.#token = token;
     this.#fetch = fetch;
@@ -24,17 +36,7 @@ export class Api {
   async request(
     method: string,
     path: string,
-    {
-      query = {},
-      body,
-      headers = {},
-      signal,
-    }: {
-      query?: Query;
-      body?: unknown;
-      headers?: Record<string, string>;
-      signal?: AbortSignal;
-    } = {},
+    { query = {}, body, headers = {}, signal }: RequestOptions = {},
   ): Promise<Response> {
     const isPlain = body !== undefined && !(body instanceof Blob) && !(body instanceof Uint8Array);
     const response = await this.#fetch(`${this.url}/api/v1${path}${searchOf(query)}`, {
@@ -44,14 +46,14 @@ export class Api {
         ...(isPlain ? { "content-type": "application/json" } : {}),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: isPlain ? JSON.stringify(body) : (body as BodyInit) }),
+      ...(body === undefined ? {} : { body: isPlain ? toJSON(body) : (body as BodyInit) }),
       ...(signal ? { signal } : {}),
     });
     if (!response.ok) throw await refusal(response);
     return response;
   }
 
-  async json<T>(method: string, path: string, options?: Parameters<Api["request"]>[2]): Promise<T> {
+  async json<T>(method: string, path: string, options?: RequestOptions): Promise<T> {
     return (await this.request(method, path, options)).json() as Promise<T>;
   }
 }
@@ -81,7 +83,7 @@ async function refusal(response: Response): Promise<Refusal> {
       : /^\d+$/.test(after)
         ? Number(after)
         : (Date.parse(after) - Date.now()) / 1000;
-  const body = (await response.json().catch(() => ({}))) as {
+  const body = Object(await response.json().catch(() => ({}))) as {
     error_code?: ErrorCode;
     message?: string;
   };

@@ -1,7 +1,7 @@
 import { ApiError, shown } from "../wire/error.ts";
 import { maxFile } from "../wire/file.ts";
 import { arrowType, pointsToIPC } from "../wire/point-ipc.ts";
-import { Refusal, type Api } from "./api.ts";
+import { Refusal, type Api, type RequestOptions } from "./api.ts";
 import {
   operationRecord,
   readRecords,
@@ -9,10 +9,12 @@ import {
   type Journal,
   type Operation,
 } from "./journal/journal.ts";
-import { planCut, type Cut } from "./plan.ts";
+import { planCut, type Cut, type OperationOf } from "./plan.ts";
 
 /** The least time between two rounds of requests of a run that is logging, in ms. */
 const interval = 500;
+/** The longest that a server may ask to be left alone, in ms. */
+const longestPause = 3_600_000;
 /** How long a run may say nothing before it sends a heartbeat, in ms. */
 const beatAfter = 15_000;
 
@@ -52,6 +54,8 @@ export class Delivery {
   #more = false;
   #heard = Date.now();
   #stopped = new AbortController();
+  /** ends the pause between two attempts, unless the server asked for it */
+  #wake: (() => void) | undefined;
 
   /** whether the server is on this machine, where compressing costs more than sending */
   readonly #isNear: boolean;
@@ -74,10 +78,12 @@ export class Delivery {
     return delivery;
   }
 
-  /** Finds the cuts and acknowledgements, and the shapes declared before what is delivered. */
+  /** Finds the cuts and acknowledgements, and the shapes declared before what is delivered; trims what is half written. */
   async #recover(): Promise<void> {
     const shapes: { at: number; keys: string[] }[] = [];
-    for await (const { start, operation } of this.#records(0)) {
+    let size = 0;
+    for await (const { start, end, operation } of this.#records(0)) {
+      size = end;
       if (operation?.op === "head") this.#head = operation;
       else if (operation?.op === "shape") shapes.push({ at: start, keys: operation.keys });
       else if (operation?.op === "cut") {
@@ -86,6 +92,7 @@ export class Delivery {
       } else if (operation?.op === "done")
         this.#delivered = Math.max(this.#delivered, operation.to);
     }
+    if (size < this.#journal.size) this.#journal.trim(size);
     this.#shapes = shapes.filter(({ at }) => at < this.#delivered).map(({ keys }) => keys);
   }
 
@@ -132,7 +139,7 @@ export class Delivery {
   /** Says that there is something to deliver, soon. */
   nudge(): void {
     if (this.#running) this.#more = true;
-    else if (this.#timer === undefined && this.#isOpen)
+    else if (this.#timer === undefined && this.isOpen)
       this.#wait(interval, () => void this.drain());
   }
 
@@ -146,6 +153,7 @@ export class Delivery {
   /** Delivers all there is by now; resolves when that is delivered or refused for good, or `stop` is called. */
   drain(): Promise<void> {
     if (!this.#running) clearTimeout(this.#timer);
+    this.#wake?.();
     this.#again = true;
     return (this.#running ??= this.#deliver());
   }
@@ -155,16 +163,17 @@ export class Delivery {
     this.#stopped.abort();
   }
 
-  get #isOpen(): boolean {
+  /** Whether there may be more to deliver: it was neither stopped nor refused, nor has the run ended. */
+  get isOpen(): boolean {
     return !this.#stopped.signal.aborted && !this.#refused && !this.#isFinished;
   }
 
   async #deliver(): Promise<void> {
     this.#timer = undefined;
     try {
-      while (this.#isOpen && this.#again) {
+      while (this.isOpen && this.#again) {
         this.#again = false;
-        for (let cut; this.#isOpen && (cut = await this.#nextCut());) await this.#sendCut(cut);
+        for (let cut; this.isOpen && (cut = await this.#nextCut());) await this.#sendCut(cut);
       }
     } catch (error) {
       // A mistake of ours or an unreadable journal must not end the training, whose unhandled rejection this would be.
@@ -247,45 +256,63 @@ export class Delivery {
     this.#isFinished = cut.finish !== undefined;
   }
 
-  async #sendFile({ path, reference, type }: Extract<Operation, { op: "file" }>): Promise<boolean> {
+  #sendFile(file: OperationOf<"file">): Promise<boolean> {
+    const encoded = file.path.split("/").map(encodeURIComponent).join("/");
+    const path = `/runs/${this.#head.run}/files/${encoded}`;
+    return this.#send("file", "PUT", path, () => this.#openFile(file));
+  }
+
+  /** Opens a file anew for each attempt, as one on disk may have changed since; undefined, and said, if that is in vain. */
+  async #openFile(file: OperationOf<"file">, tries = 3): Promise<RequestOptions | undefined> {
+    const { path, reference, type } = file;
     const content = await this.#journal.content(reference);
-    if (!content || content.size > maxFile) {
-      this.#warn(
-        `assay: artifact ${shown(path)} ${content ? `is too large: ${content.size} bytes, limit ${maxFile}` : `is gone: ${reference}`}`,
-      );
-      return true;
-    }
-    const headers: Record<string, string> = { "content-type": type };
-    if (content.size <= 32_000_000) headers["x-content-sha256"] = await sha256(content);
-    const encoded = path.split("/").map(encodeURIComponent).join("/");
-    return this.#send("file", "PUT", `/runs/${this.#head.run}/files/${encoded}`, {
-      body: content,
-      headers,
-    });
+    if (!content) return this.#passOver(path, `is gone: ${reference}`);
+    const { size } = content;
+    if (size > maxFile)
+      return this.#passOver(path, `is too large: ${size} bytes, limit ${maxFile}`);
+    const isSmall = size <= 32_000_000;
+    const part = content.slice(0, isSmall ? size : 1);
+    const bytes = await part.arrayBuffer().catch(() => undefined);
+    if (!bytes && tries > 1) return this.#openFile(file, tries - 1); // it was being written
+    if (!bytes) return this.#passOver(path, `cannot be read: ${reference}`);
+    if (!isSmall) return { body: content, headers: { "content-type": type } };
+    const headers = { "content-type": type, "x-content-sha256": await sha256(bytes) };
+    return { body: new Uint8Array(bytes), headers };
+  }
+
+  #passOver(path: string, problem: string): undefined {
+    this.#warn(`assay: artifact ${shown(path)} ${problem}`);
   }
 
   /**
    * Sends one request until it is answered. Resolves to false where delivery must end: it was stopped, or the server
-   * refused the run or its points for good. A refused patch, line or file is said once and passed over.
+   * refused the run or its points for good. A refused patch, line or file is said once and passed over, as is a request
+   * that `options` gives up.
    */
   async #send(
     what: "start" | "patch" | "points" | "lines" | "file" | "finish",
     method: string,
     path: string,
-    options: Parameters<Api["request"]>[2],
+    options: RequestOptions | (() => Promise<RequestOptions | undefined>),
   ): Promise<boolean> {
     for (let attempt = 0; ; attempt++) {
       if (this.#stopped.signal.aborted) return false;
       try {
+        const request = typeof options === "function" ? await options() : options;
+        if (!request) return true;
         const response = await this.#api.request(method, path, {
-          ...options,
+          ...request,
           signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(120_000)]),
         });
         await response.arrayBuffer();
+        // The page of a proxy or a sign-in is no receipt.
+        const type = response.headers.get("content-type") ?? "nothing";
+        if (!type.includes("json")) throw new Error(`it answers ${type}, not JSON`);
         this.#heard = Date.now();
         this.#problem = undefined;
         return true;
       } catch (error) {
+        if (this.#stopped.signal.aborted) return false;
         if (isFinal(error)) {
           this.#warn(`assay: ${what} of run ${this.#head.run} refused: ${error.message}`);
           if (what === "patch" || what === "lines" || what === "file") return true;
@@ -294,23 +321,32 @@ export class Delivery {
           return false;
         }
         this.#problem = reason(error);
-        if (!this.#warned && !this.#stopped.signal.aborted) {
+        if (!this.#warned) {
           this.#warned = true;
           this.#warn(
             `assay: ${this.#api.url} does not answer (${this.#problem}); logging goes on into ${this.#journal.place}`,
           );
         }
         await this.#pause(
-          Math.max(error instanceof Refusal ? (error.retryAfter ?? 0) : 0, backOff(attempt)),
+          backOff(attempt),
+          error instanceof Refusal ? error.retryAfter : undefined,
         );
       }
     }
   }
 
-  #pause(ms: number): Promise<void> {
+  /** Waits for the longer of the two; where the server asked for nothing, `drain` may end the wait. */
+  #pause(ms: number, asked = 0): Promise<void> {
     return new Promise((resolve) => {
-      this.#stopped.signal.addEventListener("abort", () => resolve(), { once: true });
-      this.#wait(ms, resolve);
+      const end = () => {
+        this.#stopped.signal.removeEventListener("abort", end);
+        clearTimeout(this.#timer);
+        this.#timer = this.#wake = undefined;
+        resolve();
+      };
+      this.#stopped.signal.addEventListener("abort", end);
+      if (!asked) this.#wake = end;
+      this.#wait(Math.max(ms, Math.min(asked, longestPause)), end);
     });
   }
 
@@ -337,6 +373,7 @@ function isFinal(error: unknown): error is ApiError {
     error instanceof ApiError &&
     error.status >= 400 &&
     error.status < 500 &&
+    (error.code !== "INTERNAL_ERROR" || error.status === 413) && // else a proxy says it, not Assay
     ![401, 403, 407, 408, 425, 429].includes(error.status)
   );
 }
@@ -355,7 +392,7 @@ async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-async function sha256(content: Blob): Promise<string> {
-  const hash = await crypto.subtle.digest("SHA-256", await content.arrayBuffer());
+async function sha256(bytes: ArrayBuffer): Promise<string> {
+  const hash = await crypto.subtle.digest("SHA-256", bytes);
   return Array.from(new Uint8Array(hash), (b) => b.toString(16).padStart(2, "0")).join("");
 }

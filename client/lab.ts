@@ -1,15 +1,14 @@
 import { tableFromIPC, type Table } from "apache-arrow";
 import { journalOf, platform } from "#platform";
-import { flattenParams } from "../wire/config.ts";
 import type { ConsoleLine } from "../wire/console.ts";
 import type { Experiment, ExperimentPatch, NewExperiment } from "../wire/experiment.ts";
 import type { FileTree, RunFile } from "../wire/file.ts";
 import { newId } from "../wire/id.ts";
-import { toJSON } from "../wire/json.ts";
-import type { Finish, Run, RunPatch } from "../wire/run.ts";
+import { parse } from "../wire/parse.ts";
+import { NewRun, type Finish, type Run, type RunPatch } from "../wire/run.ts";
 import { Api, Refusal, type ApiOptions } from "./api.ts";
 import { Delivery } from "./delivery.ts";
-import { operationRecord } from "./journal/journal.ts";
+import { operationRecord, readHead } from "./journal/journal.ts";
 import { LoggedRun } from "./run.ts";
 import { syncJournal, type SyncOutcome } from "./sync.ts";
 
@@ -165,16 +164,8 @@ export class Lab {
     ...rest
   }: RunOptions): Promise<LoggedRun> {
     const id = newId();
-    const body = JSON.parse(
-      toJSON({
-        id,
-        experiment,
-        params: flattenParams(params),
-        source,
-        started: Date.now(),
-        ...rest,
-      }),
-    );
+    const started = Date.now();
+    const body = parse(NewRun, { id, experiment, params, source, started, ...rest }, "run");
     const journal = await journalOf(id);
     const head = {
       op: "head" as const,
@@ -191,6 +182,7 @@ export class Lab {
       url: `${this.url}/runs/${id}`,
       journal,
       delivery,
+      params: body.params,
       closed: platform.unwatch,
     });
     platform.watch(run);
@@ -203,7 +195,7 @@ export class Lab {
     const outcomes: SyncOutcome[] = [];
     for (const open of await platform.journals()) {
       const journal = await open();
-      const { head } = await Delivery.of(journal, this.#api);
+      const head = await readHead(journal).catch(() => undefined);
       if (head && head.url !== this.url) journal.close();
       else
         outcomes.push(

@@ -1,7 +1,8 @@
 import { emptyPoints, type Points } from "../wire/point.ts";
 import type { JournalRecord, Operation } from "./journal/journal.ts";
 
-type OperationOf<Name extends Operation["op"]> = Extract<Operation, { op: Name }>;
+/** The operation of a name. */
+export type OperationOf<Name extends Operation["op"]> = Extract<Operation, { op: Name }>;
 
 /** What one range of a journal has to say to the server: at most one request of each kind, then its files, then the end. */
 export interface Cut {
@@ -15,8 +16,8 @@ export interface Cut {
   finish?: OperationOf<"finish">["body"];
 }
 
-/** How much one request carries. */
-const limits = { points: 10_000, keys: 5_000, lines: 2_000, characters: 500_000 };
+/** How much one request carries; texts (bytes of lines and patches, characters of keys) by the room in a row of D1. */
+const limits = { points: 10_000, keys: 5_000, lines: 2_000, text: 500_000 };
 
 /**
  * Plans the next cut: the records from `from` on, until a request is full or the run ends. `shapes` gains the shapes
@@ -29,25 +30,23 @@ export function planCut(
 ): Cut {
   const cut: Cut = { from, to: from, lines: [], files: [] };
   const rows = new Rows(shapes);
-  let characters = 0;
-  for (const { end, cells, operation } of records) {
+  let text = 0;
+  for (const { start, end, cells, operation } of records) {
     if (end > to) break;
+    if (operation?.op === "print" || operation?.op === "patch") text += end - start;
     const isFull =
-      rows.count >= limits.points ||
-      rows.keys.size >= limits.keys ||
-      cut.lines.length >= limits.lines ||
-      characters >= limits.characters;
-    if (to === Infinity && isFull) break;
+      (cells && !rows.hasRoom(cells)) || cut.lines.length >= limits.lines || text > limits.text;
+    if (to === Infinity && isFull && cut.to > from) break;
     cut.to = end;
     if (cells) rows.add(cells);
-    else if (operation) characters += take(cut, operation, shapes);
+    else if (operation) take(cut, operation, shapes);
     if (cut.finish) break;
   }
   if (rows.count) cut.points = rows.toPoints();
   return cut;
 }
 
-function take(cut: Cut, operation: Operation, shapes: string[][]): number {
+function take(cut: Cut, operation: Operation, shapes: string[][]): void {
   if (operation.op === "shape") shapes.push(operation.keys);
   else if (operation.op === "start") cut.start = operation.body;
   else if (operation.op === "finish") cut.finish = operation.body;
@@ -55,43 +54,73 @@ function take(cut: Cut, operation: Operation, shapes: string[][]): number {
   else if (operation.op === "print") {
     const { text, stream, time } = operation;
     cut.lines.push({ text, stream, time });
-    return text.length + 40;
   } else if (operation.op === "patch") {
     const { params, tags, ...rest } = operation.body;
     cut.patch = {
       ...cut.patch,
       ...rest,
-      ...(params ? { params: { ...cut.patch?.params, ...params } } : {}),
+      ...(params ? { params: { ...params, ...cut.patch?.params } } : {}),
       ...(tags ? { tags: { ...cut.patch?.tags, ...tags } } : {}),
     };
   }
-  return 0;
 }
 
 /** Gathers rows of cells into columns of points. */
 class Rows {
-  readonly keys = new Map<string, number>();
+  readonly #keys = new Map<string, number>();
   count = 0;
+  #text = 0;
   readonly #shapes: string[][];
+  /** the shapes whose keys are all known */
+  readonly #met = new Set<number>();
   readonly #lots: Float64Array[] = [];
 
   constructor(shapes: string[][]) {
     this.#shapes = shapes;
   }
 
+  /** Whether a request has room for these cells, too. */
+  hasRoom(cells: Float64Array): boolean {
+    let { count } = this;
+    const shapes = new Set<number>();
+    for (let at = 0; at < cells.length;) {
+      const size = this.#shapes[cells[at]!]!.length;
+      if (!this.#met.has(cells[at]!)) shapes.add(cells[at]!);
+      count += size;
+      at += 3 + size;
+    }
+    const keys = new Set<string>();
+    for (const shape of shapes)
+      for (const key of this.#shapes[shape]!) if (!this.#keys.has(key)) keys.add(key);
+    let text = this.#text;
+    for (const key of keys) text += key.length;
+    return (
+      count <= limits.points && this.#keys.size + keys.size <= limits.keys && text <= limits.text
+    );
+  }
+
   add(cells: Float64Array): void {
     this.#lots.push(cells);
     for (let at = 0; at < cells.length;) {
       const shape = this.#shapes[cells[at]!]!;
-      for (const key of shape) if (!this.keys.has(key)) this.keys.set(key, this.keys.size);
+      if (!this.#met.has(cells[at]!)) this.#meet(cells[at]!, shape);
       this.count += shape.length;
       at += 3 + shape.length;
     }
   }
 
+  #meet(number: number, shape: string[]): void {
+    this.#met.add(number);
+    for (const key of shape) {
+      if (this.#keys.has(key)) continue;
+      this.#keys.set(key, this.#keys.size);
+      this.#text += key.length;
+    }
+  }
+
   toPoints(): Points {
-    const points = emptyPoints([...this.keys.keys()], this.count);
-    const numbers = this.#shapes.map((shape) => shape.map((key) => this.keys.get(key)!));
+    const points = emptyPoints([...this.#keys.keys()], this.count);
+    const numbers = this.#shapes.map((shape) => shape.map((key) => this.#keys.get(key)!));
     let i = 0;
     for (const cells of this.#lots)
       for (let at = 0; at < cells.length;) {

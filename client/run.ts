@@ -1,5 +1,6 @@
 import { isName, parse } from "../wire/parse.ts";
 import { shown } from "../wire/error.ts";
+import { flattenParams, TagsPatch, type Params } from "../wire/config.ts";
 import { checkPath } from "../wire/file.ts";
 import { maybeNumber } from "../wire/json.ts";
 import type { EndState } from "../wire/run.ts";
@@ -51,7 +52,7 @@ export class LoggedRun {
   readonly #beats: ReturnType<typeof setInterval>;
   readonly #said = new Set<string>();
   readonly #keeping = new Set<Promise<void>>();
-  readonly #params: Map<string, Param>;
+  readonly #params: Map<string, Params[string]>;
   #nextStep = 0;
   #tick = 0;
   #writes = 0;
@@ -74,7 +75,7 @@ export class LoggedRun {
     journal: Journal;
     delivery: Delivery;
     /** those known at the start */
-    params: Record<string, Param>;
+    params: Params;
     closed: (run: LoggedRun) => void;
   }) {
     this.id = id;
@@ -99,17 +100,14 @@ export class LoggedRun {
       if (!this.#tape.repeat(values, step, time)) this.#logAnew(values, step, time);
       this.#writeSoon(now);
     } catch (error) {
-      // A getter that throws, a value without end: whatever it is, the training goes on.
-      this.#sayOnce("log", `not logged: ${(error as Error).message}`);
+      this.#sayMistake("values", error); // of a getter that throws: the training goes on
     }
   }
 
   #isLoggable(step: number, time: number): boolean {
-    if (this.#finished) this.#sayOnce("finished", "logged after the run finished: dropped");
-    else if (!(step <= Number.MAX_SAFE_INTEGER && step >= -Number.MAX_SAFE_INTEGER))
-      this.#sayOnce("step", `invalid step: ${step}: dropped`);
-    else if (!(time >= 0 && time <= maxTime))
-      this.#sayOnce("time", `invalid time: ${time}: dropped`);
+    if (this.#isOver) this.#sayOnce("finished", "logged after the run finished: dropped");
+    else if (!isStep(step)) this.#sayOnce("step", `invalid step: ${shown(step)}: dropped`);
+    else if (!isTime(time)) this.#sayOnce("time", `invalid time: ${shown(time)}: dropped`);
     else return true;
     return false;
   }
@@ -131,29 +129,44 @@ export class LoggedRun {
 
   /** A row of other keys than the last, or one that finds no room. */
   #logAnew(values: Values, step: number, time: number): void {
+    if (typeof values !== "object" || values === null)
+      return this.#sayOnce("values", `invalid values: ${shown(values)}: dropped`);
     const keys: string[] = [];
     const numbers: number[] = [];
-    this.#flatten(values, "", keys, numbers);
-    if (keys.length === 0) return;
+    this.#flatten(values, "", keys, numbers, []);
+    for (let at = 0; at < keys.length; at += widestRow)
+      this.#addRow(keys.slice(at, at + widestRow), numbers.slice(at, at + widestRow), step, time);
+  }
+
+  #addRow(keys: string[], numbers: number[], step: number, time: number): void {
     if (!this.#tape.addRow(keys, numbers, step, time)) {
       this.#write();
       this.#tape.addRow(keys, numbers, step, time);
     }
+    if (keys.length === widestRow) this.#write();
   }
 
-  #flatten(values: Values, prefix: string, keys: string[], numbers: number[]): void {
+  /** Gathers numbers under their joined keys; an object that stands inside itself is no value. */
+  #flatten(
+    values: Values,
+    prefix: string,
+    keys: string[],
+    numbers: number[],
+    around: Values[],
+  ): void {
     for (const [name, value] of Object.entries(values)) {
       const key = prefix + name;
       const number =
         typeof value === "bigint" || typeof value === "boolean"
           ? Number(value)
           : maybeNumber(value);
-      if (number === undefined && typeof value === "object" && value !== null)
-        this.#flatten(value, `${key}/`, keys, numbers);
+      const isNested = number === undefined && typeof value === "object" && value !== null;
+      if (isNested ? key.length >= 250 : number !== undefined && !isName(key))
+        this.#sayOnce(key, `invalid key: ${shown(key)}: dropped`);
+      else if (isNested && value !== values && !around.includes(value))
+        this.#flatten(value, `${key}/`, keys, numbers, [...around, values]);
       else if (number === undefined)
         this.#sayOnce(key, `invalid value of ${shown(key)}: ${shown(value)}: dropped`);
-      else if (!isName(key))
-        this.#sayOnce(key.slice(0, 100), `invalid key: ${shown(key)}: dropped`);
       else {
         keys.push(key);
         numbers.push(number);
@@ -192,7 +205,7 @@ export class LoggedRun {
   }
 
   /** Whether a param was not set before, which it now is; said where it was, to another value. */
-  #isNew(key: string, value: Param): boolean {
+  #isNew(key: string, value: Params[string]): boolean {
     const before = this.#params.get(key);
     if (before === undefined) this.#params.set(key, value);
     else if (!Object.is(before, value))
@@ -221,7 +234,7 @@ export class LoggedRun {
     { stream = "out", time = Date.now() }: { stream?: "out" | "err"; time?: number } = {},
   ): void {
     this.#append("print", () =>
-      String(text)
+      textOf(text)
         .replace(/\n$/, "")
         .split("\n")
         .map((line) => ({
@@ -318,7 +331,7 @@ export class LoggedRun {
   }
 
   #sayMistake(what: string, error: unknown): void {
-    this.#sayOnce(what, `${shown(what)} dropped: ${String((error as Error)?.message ?? error)}`);
+    this.#sayOnce(what, `${shown(what)} dropped: ${textOf((error as Error)?.message ?? error)}`);
   }
 
   #sayOnce(about: string, message: string): void {
@@ -337,7 +350,10 @@ const isTime = (time: unknown): time is number =>
   typeof time === "number" && time >= 0 && time <= maxTime;
 
 /** A text as the server takes it: not too long, and without the half characters that cutting may leave. */
-const wellFormed = (text: string): string => String(text).slice(0, longestText).toWellFormed();
+const wellFormed = (text: string): string => textOf(text).slice(0, longestText).toWellFormed();
+
+/** JavaScript programs give what they like for a text. */
+const textOf = (value: unknown): string => String(value);
 
 /** A path on disk as a path in the run: its own if it is below here, else its name. */
 const relative = (path: string): string =>

@@ -1,6 +1,6 @@
 import { Api } from "./api.ts";
 import { Delivery } from "./delivery.ts";
-import { operationRecord, type Head, type Journal } from "./journal/journal.ts";
+import { operationRecord, readHead, type Head, type Journal } from "./journal/journal.ts";
 
 /** What became of one journal. */
 export interface SyncOutcome {
@@ -18,7 +18,7 @@ export interface SyncOptions {
   /** where to; defaults to where the run was logging */
   url?: string | undefined;
   token?: string | undefined;
-  /** how long to wait for the server, in ms; defaults to a minute */
+  /** how long to wait for the server where it takes nothing, in ms; defaults to a minute */
   timeout?: number;
   /** whether the process or page that writes the journal still lives */
   isAlive: (head: Head) => boolean | Promise<boolean>;
@@ -34,7 +34,7 @@ export async function syncJournal(
   { url, token, timeout = 60_000, isAlive, onProgress }: SyncOptions,
 ): Promise<SyncOutcome> {
   try {
-    const { head } = await Delivery.of(journal, new Api(url ?? "http://127.0.0.1"));
+    const head = await readHead(journal);
     if (!head) {
       await journal.remove(); // its process died before it had logged anything
       return { run: journal.place, url: url ?? "", points: 0, state: "sent" };
@@ -47,26 +47,28 @@ export async function syncJournal(
     const delivery = await Delivery.of(journal, new Api(about.url, { token }), {
       warn: () => undefined,
     });
+    let [before, since] = [-1, Date.now()];
     const timer = setInterval(() => {
       const { delivered, total } = delivery.progress;
       onProgress?.(delivered, total, head.run);
+      if (delivered > before) [before, since] = [delivered, Date.now()];
+      else if (Date.now() - since > timeout) delivery.stop();
     }, 200);
-    const limit = setTimeout(() => delivery.stop(), timeout);
     await delivery.drain();
-    if (!delivery.isFinished && !delivery.isRefused && !delivery.progress.problem) {
+    if (delivery.isOpen) {
       const body = { state: "killed", error: "the process ended without a word" };
       journal.append(operationRecord({ op: "finish", body }));
       await delivery.drain();
     }
     clearInterval(timer);
-    clearTimeout(limit);
     delivery.stop();
-    const { points, problem } = delivery.progress;
+    const { points, problem = `nothing was taken for ${timeout / 1000} s` } = delivery.progress;
     if (delivery.isFinished) await journal.remove();
     else journal.close();
     const state = delivery.isFinished ? "sent" : delivery.isRefused ? "refused" : "waiting";
-    return { ...about, points, state, problem };
+    return { ...about, points, state, ...(state === "sent" ? {} : { problem }) };
   } catch (error) {
+    journal.close();
     return {
       run: journal.place,
       url: url ?? "",

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { spawnSync } from "node:child_process";
-import { createRequire, enableCompileCache } from "node:module";
+import * as nodeModule from "node:module";
 import { UsageError } from "./arguments.ts";
 import { ApiError } from "../../wire/error.ts";
 
@@ -27,7 +27,7 @@ async function main([name, ...args]: string[]): Promise<number> {
   if (name === undefined || name === "help" || name === "--help" || name === "-h")
     return overview(args[0]);
   if (name === "--version" || name === "-v")
-    return say(createRequire(import.meta.url)("../../package.json").version);
+    return say(nodeModule.createRequire(import.meta.url)("../../package.json").version);
   if (!Object.hasOwn(commands, name)) throw new UsageError(`unknown command: ${name}`);
   const command = await commands[name]!();
   if (args.includes("--help") || args.includes("-h")) return say(command.help);
@@ -64,12 +64,12 @@ function report(error: unknown): number {
   return isUsage ? 2 : 1;
 }
 
-enableCompileCache?.();
+nodeModule.enableCompileCache?.(); // an older Node, which only passes on, has none
 
 const [major] = process.versions.node.split(".").map(Number);
 if (major! < 22) {
   // The `node` package in our dependencies brings a newer one than this system has.
-  const node = createRequire(import.meta.url).resolve("node/bin/node");
+  const node = nodeModule.createRequire(import.meta.url).resolve("node/bin/node");
   process.exitCode = spawnSync(node, process.argv.slice(1), { stdio: "inherit" }).status ?? 1;
 } else {
   process.exitCode = await main(process.argv.slice(2)).catch(report);

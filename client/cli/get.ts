@@ -12,7 +12,7 @@ import { progressBar } from "./progress.ts";
 
 export const summary = "Download the artifacts of a run";
 
-export const help = `assay get RUN [PATH…] [--to FOLDER] [--list] [--json]
+export const help = `assay get RUN [PATH…] [--to FOLDER] [--list] [--json] [--url URL] [--token TOKEN]
 
 Downloads all files of a run, or those at or below the paths, and checks each by its SHA-256.
 
@@ -36,12 +36,10 @@ export async function run(args: string[]): Promise<number> {
   const lab = await connectTo(values);
   const { files } = await lab.files(id);
   const wanted = files.filter(
-    ({ path }) =>
-      paths.length === 0 ||
-      paths.some((under) => path === under || path.startsWith(`${under.replace(/\/$/, "")}/`)),
+    ({ path }) => paths.length === 0 || paths.some((folder) => isUnder(path, folder)),
   );
   for (const path of paths)
-    if (!wanted.some((file) => file.path.startsWith(path.replace(/\/$/, ""))))
+    if (!wanted.some((file) => isUnder(file.path, path)))
       throw new Error(`file not found: ${path}`);
   if (values.json) console.log(JSON.stringify(wanted));
   else if (values.list)
@@ -60,6 +58,9 @@ export async function run(args: string[]): Promise<number> {
   bar.end();
   return 0;
 }
+
+const isUnder = (path: string, folder: string): boolean =>
+  `${path}/`.startsWith(`${folder.replace(/\/$/, "")}/`);
 
 /** Writes a file beside its place and moves it there once its content is proven right. */
 async function download(

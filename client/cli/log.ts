@@ -7,7 +7,8 @@ import { connection, connectTo } from "./connection.ts";
 
 export const summary = "Log a run from JSON lines on stdin";
 
-export const help = `assay log --experiment NAME [--name RUN] [--param k=v]… [--tag k=v]… [--note TEXT] [--json]
+export const help = `assay log --experiment NAME [--name RUN] [--param k=v]… [--tag k=v]… [--note TEXT]
+          [--json] [--url URL] [--token TOKEN]
 
 Reads a line at a time: a flat object of numbers, with optional step and time (ms since 1970 or
 ISO 8601). "NaN", "Infinity" and "-Infinity" are numbers; nested objects flatten with "/". A line
@@ -59,16 +60,25 @@ export function logLine(run: Pick<LoggedRun, "log" | "print">, line: string): vo
       ? Date.parse(time)
       : maybeNumber(time);
   run.log(rest, {
-    ...(step === undefined ? {} : { step: Number(step) }),
+    ...(step === undefined || step === null ? {} : { step: Number(step) }),
     ...(at === undefined || Number.isNaN(at) ? {} : { time: at }),
   });
 }
 
+// Python's json writes NaN and Infinity bare, which JSON.parse refuses; inside strings they are text.
+const bareOrString = /"[^"\\]*(?:\\.[^"\\]*)*"|-?(?:Infinity|NaN)/g;
+
 function parseLine(line: string): Values | undefined {
-  if (!line.trimStart().startsWith("{")) return undefined;
+  const text = line.trim();
+  if (!text.startsWith("{")) return undefined;
+  const quoted = () =>
+    text.replace(bareOrString, (token) => (token.startsWith('"') ? token : `"${token}"`));
+  return (maybeJSON(text) ?? maybeJSON(quoted())) as Values | undefined;
+}
+
+function maybeJSON(text: string): unknown {
   try {
-    // Python's json writes NaN and Infinity bare, which JSON.parse refuses.
-    return JSON.parse(line.replace(/([:[,]\s*)(-?Infinity|NaN)(?=\s*[,}\]])/g, '$1"$2"')) as Values;
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
@@ -88,13 +98,9 @@ function pairs<T>(
   );
 }
 
-/** A param on the command line is the JSON it looks like, else text. */
+/** A param on the command line is the JSON it looks like, else text; so is an integer that would lose digits. */
 function typedValue(text: string): unknown {
-  const number = maybeNumber(text);
-  if (number !== undefined) return number;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
+  if (/^-?\d+$/.test(text) && !Number.isSafeInteger(Number(text))) return text;
+  const value = maybeNumber(text) ?? maybeJSON(text);
+  return value === undefined ? text : value;
 }

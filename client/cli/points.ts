@@ -6,6 +6,7 @@ import { printJSON, printTable, rowsOf } from "./table.ts";
 export const summary = "Print points of runs";
 
 export const help = `assay points [--experiment NAME]… [--run ID]… [--key KEY]… [--from STEP] [--to STEP] [--json]
+             [--url URL] [--token TOKEN]
 
 Examples
   assay points --experiment digits --key val/acc

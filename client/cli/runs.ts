@@ -6,6 +6,7 @@ import { printJSON, printTable, rowsOf } from "./table.ts";
 export const summary = "List runs";
 
 export const help = `assay runs [EXPERIMENT…] [--where FILTER] [--order FIELDS] [--columns NAMES] [--limit 50] [--json]
+           [--url URL] [--token TOKEN]
 
 Examples
   assay runs digits --order "metrics.val/acc.max desc" --limit 5

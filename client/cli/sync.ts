@@ -51,6 +51,7 @@ export async function run(args: string[]): Promise<number> {
 /** Sends one journal of a file. */
 async function syncFile(path: string, options: Omit<SyncOptions, "isAlive">): Promise<SyncOutcome> {
   try {
+    if (!path.endsWith(".journal")) throw new Error("not a journal"); // what says nothing is removed
     return await syncJournal(openFileJournal(path, { isNew: false }), {
       ...options,
       isAlive: platform.isAlive,
@@ -72,7 +73,7 @@ function say(outcomes: SyncOutcome[]): void {
     const text = {
       sent: `sent to ${url}, ${points} points`,
       running: "is still being logged",
-      waiting: `not sent: ${url} does not answer (${problem})`,
+      waiting: `not sent yet to ${url}: ${problem}`,
       refused: `refused by ${url}: ${problem}`,
       unreadable: `cannot be read: ${problem}`,
     }[state];

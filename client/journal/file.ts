@@ -1,6 +1,7 @@
 import {
   closeSync,
   fstatSync,
+  ftruncateSync,
   mkdirSync,
   openAsBlob,
   openSync,
@@ -9,7 +10,7 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { access, writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -41,6 +42,7 @@ export function openFileJournal(path: string, { isNew = true } = {}): Journal {
   const kept = `${path}.files`;
   let size = fstatSync(fd).size;
   let keptCount = 0;
+  let isOpen = true;
   let failed = false;
   return {
     place: path,
@@ -48,7 +50,7 @@ export function openFileJournal(path: string, { isNew = true } = {}): Journal {
       return size;
     },
     append(records) {
-      if (failed) return;
+      if (!isOpen || failed) return;
       try {
         for (let at = 0; at < records.length;)
           at += writeSync(fd, records, at, records.length - at, size + at);
@@ -72,7 +74,7 @@ export function openFileJournal(path: string, { isNew = true } = {}): Journal {
     },
     async keep(content) {
       if (typeof content === "string") {
-        await access(content); // rejects, with its path, where there is no such file
+        if (!(await stat(content)).isFile()) throw new Error(`not a file: ${content}`);
         return resolve(content);
       }
       mkdirSync(kept, { recursive: true });
@@ -87,11 +89,21 @@ export function openFileJournal(path: string, { isNew = true } = {}): Journal {
         return undefined;
       }
     },
+    trim(end) {
+      ftruncateSync(fd, end);
+      size = end;
+    },
     async remove() {
-      closeSync(fd);
+      close();
       rmSync(path, { force: true });
       rmSync(kept, { recursive: true, force: true });
     },
-    close: () => closeSync(fd),
+    close,
   };
+
+  // The system gives the number of a closed file to the next one: it must not be written to again.
+  function close(): void {
+    if (isOpen) closeSync(fd);
+    isOpen = false;
+  }
 }

@@ -100,6 +100,7 @@ export async function openBrowserJournal(name: string): Promise<Journal> {
           ))
       );
     },
+    trim: () => undefined, // a transaction writes a record whole or not at all
     async remove() {
       if (!database) return;
       const transaction = database.transaction([stores.records, stores.files], "readwrite");

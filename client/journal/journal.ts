@@ -1,3 +1,5 @@
+import { toJSON } from "../../wire/json.ts";
+
 /**
  * What a run logs, on its way to the server: an append-only sequence of records that outlives the process. It is the
  * only queue there is: sending reads it back, in this process or, after a crash, by `assay sync`.
@@ -16,7 +18,9 @@ export interface Journal {
   content(reference: string): Promise<Blob | undefined>;
   /** Removes it, once everything is delivered. */
   remove(): Promise<void>;
-  /** Lets go of it and leaves it where it is. */
+  /** Takes away what lies behind a place: a record that a killed process left half written. */
+  trim(size: number): void;
+  /** Lets go of it and leaves it where it is; what is appended later is dropped. */
   close(): void;
 }
 
@@ -29,6 +33,8 @@ export interface Head {
   writer: string;
   pid?: number;
   host?: string;
+  /** when that process started, as its system tells it: a pid alone may have been given to another since */
+  born?: string | undefined;
 }
 
 /** What happened, in the order it happened. Points are not operations: they are cells of numbers. */
@@ -61,7 +67,7 @@ export const headerSize = 8;
 
 /** Encodes an operation as a record: JSON, padded with the spaces that JSON allows. */
 export function operationRecord(operation: Operation): Uint8Array {
-  const json = new TextEncoder().encode(JSON.stringify(operation));
+  const json = new TextEncoder().encode(toJSON(operation));
   const length = (json.length + 7) & ~7;
   const record = new Uint8Array(headerSize + length).fill(0x20);
   new DataView(record.buffer).setUint32(0, kinds.operation, true);
@@ -78,6 +84,12 @@ export interface JournalRecord {
   operation?: Operation;
 }
 
+/** Returns how a journal begins; undefined where its process died before it had written that, and how the run starts. */
+export async function readHead(journal: Journal): Promise<Head | undefined> {
+  const [head, start] = readRecords(await journal.read(0, 4_000_000), 0);
+  return head?.operation?.op === "head" && start ? head.operation : undefined;
+}
+
 /** Reads the whole records in bytes that begin at `offset` of the journal; one cut off at the end is left for later. */
 export function* readRecords(bytes: Uint8Array, offset: number): Generator<JournalRecord> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -85,13 +97,14 @@ export function* readRecords(bytes: Uint8Array, offset: number): Generator<Journ
     const kind = view.getUint32(at, true);
     const length = view.getUint32(at + 4, true);
     const end = at + headerSize + length;
+    if (kind === 0 && length === 0) return; // zeros, as a power cut leaves them
+    if (kind !== kinds.cells && kind !== kinds.operation)
+      throw new Error(`invalid journal: record of kind ${kind} at ${offset + at}`);
     if (end > bytes.length) return;
     const body = bytes.slice(at + headerSize, end); // aligned, as the cells need it
     const place = { start: offset + at, end: offset + end };
     if (kind === kinds.cells) yield { ...place, cells: new Float64Array(body.buffer) };
-    else if (kind === kinds.operation)
-      yield { ...place, operation: JSON.parse(new TextDecoder().decode(body)) as Operation };
-    else throw new Error(`invalid journal: record of kind ${kind} at ${offset + at}`);
+    else yield { ...place, operation: JSON.parse(new TextDecoder().decode(body)) as Operation };
     at = end;
   }
 }

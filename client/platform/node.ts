@@ -1,8 +1,10 @@
+import { openAsBlob } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { journalFolder, journalsIn, openFileJournal } from "../journal/file.ts";
 import type { Head, Journal } from "../journal/journal.ts";
 import type { LoggedRun } from "../run.ts";
+import { bornOf } from "./born.ts";
 
 /** How long a process that must end waits for the server, in ms. */
 const lastWait = 5_000;
@@ -16,7 +18,7 @@ export async function journalOf(run: string): Promise<Journal> {
     console.warn(
       `assay: cannot write ${path}: ${(error as Error).message}; a crash will lose what is not sent yet`,
     );
-    return memoryJournal(path);
+    return memoryJournal(`in memory, for lack of ${path}`);
   }
 }
 
@@ -44,7 +46,11 @@ function memoryJournal(place: string): Journal {
       if (typeof content === "string") return content;
       return `memory:${kept.push(content instanceof Blob ? content : new Blob([content as BlobPart])) - 1}`;
     },
-    content: async (reference) => kept[Number(reference.slice(7))],
+    content: async (reference) =>
+      reference.startsWith("memory:")
+        ? kept[Number(reference.slice(7))]
+        : openAsBlob(reference).catch(() => undefined),
+    trim: (end) => void (size = end),
     remove: async () => undefined,
     close: () => undefined,
   };
@@ -58,12 +64,17 @@ export const platform = {
   token: (): string | undefined => process.env["ASSAY_TOKEN"] || undefined,
   source: (): string => process.argv[1] ?? "",
   /** who writes the journal, so that `assay sync` leaves the journals of living processes alone */
-  owner: (): { pid: number; host: string } => ({ pid: process.pid, host: hostname() }),
+  owner: (): Pick<Head, "pid" | "host" | "born"> => ({
+    pid: process.pid,
+    host: hostname(),
+    born: bornOf(process.pid),
+  }),
 
-  isAlive({ pid, host }: Head): boolean {
+  isAlive({ pid, host, born }: Head): boolean {
     if (pid === undefined || host !== hostname()) return false;
+    if (born !== undefined) return bornOf(pid) === born;
     try {
-      process.kill(pid, 0);
+      process.kill(pid, 0); // a system that does not tell: Windows
       return true;
     } catch (error) {
       return (error as NodeJS.ErrnoException).code === "EPERM";
@@ -108,24 +119,28 @@ function removeListeners(): void {
 const finishAll = (...[state, options]: Parameters<LoggedRun["finish"]>) =>
   Promise.all([...open].map((run) => run.finish(state, options)));
 
+/** The last exception that nobody caught, as it will be told if the process ends because of it. */
+let thrown: string | undefined;
+
 /** The script has come to its end without saying so. */
-function onIdle(): void {
-  void finishAll();
+function onIdle(code: number): void {
+  void (code === 0 ? finishAll() : finishAll("failed", { error: thrown ?? `exit code ${code}` }));
 }
 
 /** process.exit leaves no time to send anything; the journal notes how it ended. */
 function onExit(code: number): void {
   for (const run of open)
-    run.endNow(code === 0 ? "finished" : "failed", code === 0 ? undefined : `exit code ${code}`);
+    if (code === 0) run.endNow("finished");
+    else run.endNow("failed", thrown ?? `exit code ${code}`);
 }
 
 /** Does what Node does with an exception that nobody catches, after the runs have been told. */
-function onException(error: Error): void {
-  const text = error?.stack ?? String(error);
-  for (const run of open) run.endNow("failed", text);
+function onException(error: unknown): void {
+  thrown = String((error as Error)?.stack ?? error);
   if (process.listenerCount("uncaughtException") > 1) return; // the program has its own way with exceptions
+  for (const run of open) run.endNow("failed", thrown);
   console.error(error);
-  void finishAll("failed", { error: text, timeout: lastWait }).finally(() => process.exit(1));
+  void finishAll("failed", { timeout: lastWait }).finally(() => process.exit(1));
 }
 
 let isEnding = false;

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { bornOf, ps } from "../../platform/born.ts";
 
 /** Who holds a data folder. */
 interface Holder {
@@ -76,36 +77,13 @@ function readHolder(file: string): Holder | undefined {
   }
 }
 
-const isAlive = ({ pid, born }: Holder): boolean => bornOf(pid) === born;
-
-/** When a process started, in the system's own words; undefined where there is none. */
-function bornOf(pid: number): string | undefined {
-  try {
-    return statOf(pid)[19];
-  } catch {
-    return ps(pid, "lstart") || undefined; // no /proc: macOS
-  }
-}
+const isAlive = ({ pid, born }: Holder): boolean => born !== undefined && bornOf(pid) === born;
 
 function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/comm`, "utf8");
   } catch {
     return ps(pid, "comm");
-  }
-}
-
-/** The fields of /proc/pid/stat after the name, which may itself hold spaces and brackets. */
-function statOf(pid: number): string[] {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-}
-
-function ps(pid: number, field: string): string {
-  try {
-    return execFileSync("ps", ["-o", `${field}=`, "-p", String(pid)], { encoding: "utf8" }).trim();
-  } catch {
-    return "";
   }
 }
 
@@ -134,15 +112,6 @@ function kill(pid: number): void {
     return; // gone by itself
   }
   const sleeper = new Int32Array(new SharedArrayBuffer(4));
-  for (let round = 0; round < 300 && isRunning(pid); round++) Atomics.wait(sleeper, 0, 0, 10);
-}
-
-/** Whether a process runs; one that nobody has reaped yet does not. */
-function isRunning(pid: number): boolean {
-  try {
-    return statOf(pid)[0] !== "Z";
-  } catch {
-    const state = ps(pid, "stat");
-    return state !== "" && !state.startsWith("Z");
-  }
+  for (let round = 0; round < 300 && bornOf(pid) !== undefined; round++)
+    Atomics.wait(sleeper, 0, 0, 10);
 }

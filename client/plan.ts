@@ -1,5 +1,5 @@
 import { emptyPoints, type Points } from "../wire/point.ts";
-import type { JournalRecord, Operation } from "./journal/journal.ts";
+import { visitRows, type JournalRecord, type Operation } from "./journal/journal.ts";
 
 /** The operation of a name. */
 export type OperationOf<Name extends Operation["op"]> = Extract<Operation, { op: Name }>;
@@ -83,12 +83,10 @@ class Rows {
   hasRoom(cells: Float64Array): boolean {
     let { count } = this;
     const shapes = new Set<number>();
-    for (let at = 0; at < cells.length;) {
-      const size = this.#shapes[cells[at]!]!.length;
-      if (!this.#met.has(cells[at]!)) shapes.add(cells[at]!);
-      count += size;
-      at += 3 + size;
-    }
+    visitRows(cells, this.#shapes, (shape) => {
+      if (!this.#met.has(shape)) shapes.add(shape);
+      count += this.#shapes[shape]!.length;
+    });
     const keys = new Set<string>();
     for (const shape of shapes)
       for (const key of this.#shapes[shape]!) if (!this.#keys.has(key)) keys.add(key);
@@ -101,12 +99,10 @@ class Rows {
 
   add(cells: Float64Array): void {
     this.#lots.push(cells);
-    for (let at = 0; at < cells.length;) {
-      const shape = this.#shapes[cells[at]!]!;
-      if (!this.#met.has(cells[at]!)) this.#meet(cells[at]!, shape);
-      this.count += shape.length;
-      at += 3 + shape.length;
-    }
+    visitRows(cells, this.#shapes, (shape) => {
+      if (!this.#met.has(shape)) this.#meet(shape, this.#shapes[shape]!);
+      this.count += this.#shapes[shape]!.length;
+    });
   }
 
   #meet(number: number, shape: string[]): void {
@@ -123,16 +119,15 @@ class Rows {
     const numbers = this.#shapes.map((shape) => shape.map((key) => this.#keys.get(key)!));
     let i = 0;
     for (const cells of this.#lots)
-      for (let at = 0; at < cells.length;) {
-        const keys = numbers[cells[at]!]!;
+      visitRows(cells, this.#shapes, (shape, step, time, values) => {
+        const keys = numbers[shape]!;
         for (let k = 0; k < keys.length; k++, i++) {
           points.key[i] = keys[k]!;
-          points.step[i] = cells[at + 1]!;
-          points.time[i] = Math.floor(cells[at + 2]!);
-          points.value[i] = cells[at + 3 + k]!;
+          points.step[i] = step;
+          points.time[i] = Math.floor(time);
+          points.value[i] = cells[values + k]!;
         }
-        at += 3 + keys.length;
-      }
+      });
     return points;
   }
 }

@@ -95,7 +95,7 @@ export class LoggedRun {
       const now = Date.now();
       const step = options?.step ?? this.#nextStep;
       const time = options?.time ?? now;
-      if (!this.#isLoggable(step, time)) return;
+      if (this.#isOver || !isStep(step) || !isTime(time)) return this.#sayWhy(step, time);
       this.#nextStep = step + 1;
       if (!this.#tape.repeat(values, step, time)) this.#logAnew(values, step, time);
       this.#writeSoon(now);
@@ -104,12 +104,11 @@ export class LoggedRun {
     }
   }
 
-  #isLoggable(step: number, time: number): boolean {
+  /** Says, once, why a row is dropped. */
+  #sayWhy(step: number, time: number): void {
     if (this.#isOver) this.#sayOnce("finished", "logged after the run finished: dropped");
     else if (!isStep(step)) this.#sayOnce("step", `invalid step: ${shown(step)}: dropped`);
-    else if (!isTime(time)) this.#sayOnce("time", `invalid time: ${shown(time)}: dropped`);
-    else return true;
-    return false;
+    else this.#sayOnce("time", `invalid time: ${shown(time)}: dropped`);
   }
 
   /** Writes the tape to the journal now, or, where the loop is faster than that pays, at the turn's end. */

@@ -3,15 +3,16 @@ import { headerSize, kinds } from "./journal/journal.ts";
 const headerCells = headerSize / 8;
 
 /**
- * Rows of logged values, in the very bytes that a journal keeps: a record's header, then for each row its shape (which
- * keys, in which order), step, time and values, all float64. A loop logs the same keys again and again, so a row costs a
- * comparison and a store for each key; taking the record costs nothing.
+ * Rows of logged values, in the very bytes that a journal keeps (`visitRows` there reads them). A loop logs the same
+ * keys again and again, so a row costs a comparison and a store for each key; taking the record costs nothing.
  */
 export class Tape {
   #cells = new Float64Array(8192);
   #used = headerCells;
   #shape: readonly string[] = [];
   #shapeNumber = -1;
+  #lastStep = NaN;
+  #lastTime = NaN;
   readonly #shapes = new Map<string, number>();
   readonly #declare: (keys: string[]) => void;
 
@@ -28,7 +29,8 @@ export class Tape {
   repeat(values: Record<string, unknown>, step: number, time: number): boolean {
     const shape = this.#shape;
     const cells = this.#cells;
-    let at = this.#used + 3;
+    const isNext = time === this.#lastTime && step === this.#lastStep + 1;
+    let at = this.#used + (isNext ? 1 : 3);
     if (at + shape.length > cells.length) return false;
     let i = 0;
     for (const key in values) {
@@ -38,9 +40,13 @@ export class Tape {
       i++;
     }
     if (i !== shape.length || i === 0) return false;
-    cells[this.#used] = this.#shapeNumber;
-    cells[this.#used + 1] = step;
-    cells[this.#used + 2] = time;
+    if (isNext) cells[this.#used] = -1 - this.#shapeNumber;
+    else {
+      cells[this.#used] = this.#shapeNumber;
+      cells[this.#used + 1] = step;
+      cells[this.#used + 2] = this.#lastTime = time;
+    }
+    this.#lastStep = step;
     this.#used = at;
     return true;
   }
@@ -63,6 +69,8 @@ export class Tape {
     this.#cells.set([number, step, time], this.#used);
     this.#cells.set(values, this.#used + 3);
     this.#used += size;
+    this.#lastStep = step;
+    this.#lastTime = time;
     return true;
   }
 
@@ -73,6 +81,7 @@ export class Tape {
     header[1] = this.#used * 8 - headerSize;
     const record = new Uint8Array(this.#cells.buffer, 0, this.#used * 8);
     this.#used = headerCells;
+    this.#lastTime = NaN; // a record begins with a whole row
     return record;
   }
 }

@@ -60,9 +60,29 @@ export type Operation =
 
 /**
  * A record is 8 bytes of header (kind, length: uint32, little-endian), then its bytes, a multiple of 8. Cells are rows
- * of float64: shape, step, time, then a value for each key of the shape; shapes count from 0 as they are declared.
+ * of float64: shape, step, time, then a value for each key of the shape; shapes count from 0 as they are declared. A
+ * row one step after the last and in the same millisecond leaves step and time out, and begins with -1 - shape.
  */
 export const kinds = { cells: 1, operation: 2 } as const;
+
+/** Visits the rows of cells: their shape, step and time, and where in the cells their values begin. */
+export function visitRows(
+  cells: Float64Array,
+  shapes: readonly string[][],
+  visit: (shape: number, step: number, time: number, values: number) => void,
+): void {
+  let [step, time] = [NaN, NaN];
+  for (let at = 0; at < cells.length;) {
+    const isNext = cells[at]! < 0;
+    const shape = isNext ? -1 - cells[at]! : cells[at]!;
+    step = isNext ? step + 1 : cells[at + 1]!;
+    time = isNext ? time : cells[at + 2]!;
+    at += isNext ? 1 : 3;
+    visit(shape, step, time, at);
+    at += shapes[shape]!.length;
+  }
+}
+
 export const headerSize = 8;
 
 /** Encodes an operation as a record: JSON, padded with the spaces that JSON allows. */

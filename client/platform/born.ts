@@ -10,7 +10,8 @@ export function bornOf(pid: number): string | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The name before these fields may itself hold spaces and brackets.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
+    // While threads of a killed process still end (field 17 counts them), its files and port are not free.
+    return fields[0] === "Z" && Number(fields[17]) <= 1 ? undefined : fields[19];
   } catch {
     return ps(pid, "stat").startsWith("Z") ? undefined : ps(pid, "lstart") || undefined; // no /proc: macOS
   }

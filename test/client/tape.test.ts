@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { readRecords } from "../../client/journal/journal.ts";
+import { readRecords, visitRows } from "../../client/journal/journal.ts";
 import { Tape } from "../../client/tape.ts";
 
 /** A tape, what it declared, and its cells read back from the record it gives. */
@@ -80,4 +80,29 @@ test("a row larger than the tape finds room on an empty one", () => {
   expect(cells()).toEqual([0, 0, 0, 1]);
   expect(tape.addRow(keys, values, 1, 2)).toBe(true);
   expect(cells()).toEqual([1, 1, 2, ...values]);
+});
+
+test("rows one step apart in one millisecond leave step and time out, and are read back whole", () => {
+  const shapes: string[][] = [];
+  const tape = new Tape((keys) => shapes.push(keys));
+  const rows = [
+    [0, 5, 1],
+    [1, 5, 2],
+    [2, 5, 3],
+    [2, 5, 4],
+    [3, 6, 5],
+    [4.5, 6, 6],
+    [5.5, 6, 7],
+  ] as const;
+  for (const [step, time, a] of rows)
+    if (!tape.repeat({ a }, step, time)) tape.addRow(["a"], [a], step, time);
+  const [record] = readRecords(tape.take().slice(), 0);
+  expect(record!.cells!.length).toBe(3 * 2 + 4 * 4);
+  const found: number[][] = [];
+  visitRows(record!.cells!, shapes, (_, step, time, at) =>
+    found.push([step, time, record!.cells![at]!]),
+  );
+  expect(found).toEqual(rows);
+  tape.repeat({ a: 8 }, 6.5, 6);
+  expect([...new Float64Array(tape.take().slice().buffer)].slice(1)).toEqual([0, 6.5, 6, 8]);
 });

@@ -270,6 +270,29 @@ test("10,000 different keys in one request are all kept, and all in the summary"
   expect(await valuesOf(id)).toHaveLength(20_000);
 });
 
+test("a run takes new metrics until its row would be too large to read, and points of those it has beyond that", async () => {
+  const id = await newRun();
+  const keys = (lot: number) =>
+    JSON.stringify(Array.from({ length: 10_000 }, (_, i) => point({ key: `key/${lot}/${i}` })));
+  const answers: { status: number; message?: string | undefined }[] = [];
+  for (let lot = 0; lot < 7; lot++)
+    answers.push(await send("POST", `/runs/${id}/points`, keys(lot)));
+  const taken = answers.filter(({ status }) => status === 200).length;
+  expect(taken).toBeGreaterThanOrEqual(3);
+  expect(answers.slice(taken)).toEqual(
+    Array.from({ length: 7 - taken }, () => ({
+      status: 413,
+      error_code: "REQUEST_TOO_LARGE",
+      message: `run has too many metrics to take new ones: ${id}`,
+    })),
+  );
+  expect(
+    await send("POST", `/runs/${id}/points`, JSON.stringify([point({ key: "key/0/0", step: 1 })])),
+  ).toMatchObject({ status: 200 });
+  const { points } = (await (await fetch(`${api}/runs/${id}`)).json()) as { points: number };
+  expect(points).toBe(taken * 10_000 + 1);
+});
+
 test("bodies over the limits are refused with 413, whether they say their length or not", async () => {
   const big = "x".repeat(9_000_000);
   expect(await send("POST", `/runs/${run}/points`, big)).toEqual({

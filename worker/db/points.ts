@@ -19,6 +19,8 @@ import { mergedMetrics, summariesToText } from "./summaries.ts";
 
 // A D1 row holds at most 2 MB; the rest of the row is small.
 const maxBody = 1_900_000;
+// A row that cannot be read any more would take its whole experiment with it: new keys end here, some 40,000 of them.
+const maxMetrics = 6_000_000;
 
 /**
  * Appends one request's points to a run, exactly once: the same writer and sequence number again change nothing.
@@ -51,7 +53,9 @@ export async function appendPoints(
       .prepare(
         `UPDATE runs SET metrics = ${mergedMetrics("?1")}, points = points + ?2, heartbeat = ${now}, touched = max(${now}, touched + 1)
          WHERE workspace = ?3 AND id = ?4 AND deleted IS NULL AND state IN ('running', 'scheduled')
-         AND NOT EXISTS (SELECT 1 FROM tail WHERE tail.run = runs.no AND writer = ?5 AND seq = ?6)`,
+         AND NOT EXISTS (SELECT 1 FROM tail WHERE tail.run = runs.no AND writer = ?5 AND seq = ?6)
+         AND (length(metrics) < ${maxMetrics} OR NOT EXISTS
+           (SELECT 1 FROM json_each(?1) AS d WHERE d.key NOT IN (SELECT o.key FROM json_each(runs.metrics) AS o)))`,
       )
       .bind(summaries, points.step.length, workspace, run, writer, seq),
     db
@@ -84,6 +88,8 @@ export function checkAppended(
       `seq was used for other content: ${seq} of writer ${writer}`,
     );
   if (row.deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${run}`);
+  if (row.state === "running" || row.state === "scheduled")
+    throw new ApiError("REQUEST_TOO_LARGE", `run has too many metrics to take new ones: ${run}`);
   throw new ApiError("INVALID_STATE", `run is closed: ${run} (${row.state})`);
 }
 

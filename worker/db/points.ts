@@ -20,7 +20,7 @@ import { mergedMetrics, summariesToText } from "./summaries.ts";
 // A D1 row holds at most 2 MB; the rest of the row is small.
 const maxBody = 1_900_000;
 // A row that cannot be read any more would take its whole experiment with it: new keys end here, some 40,000 of them.
-const maxMetrics = 6_000_000;
+const maxMetrics = 3_000_000;
 
 /**
  * Appends one request's points to a run, exactly once: the same writer and sequence number again change nothing.

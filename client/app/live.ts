@@ -29,6 +29,8 @@ export class LiveExperiment {
   #shown: ReadonlySet<string> = new Set();
   /** how far the points of each run are loaded */
   readonly #cursors = new Map<string, string>();
+  /** the runs that changed since their points were loaded, shown or not */
+  readonly #behind = new Set<string>();
   #cursor: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #asking: Promise<void> = Promise.resolve();
@@ -56,16 +58,15 @@ export class LiveExperiment {
   /** Says which runs' points are wanted; loads those that are not there yet. */
   show(runs: ReadonlySet<string>): void {
     this.#shown = runs;
-    const missing = [...runs].filter((id) => !this.#cursors.has(id));
-    if (missing.length) this.#ask(() => this.#loadPoints(missing));
+    this.#ask(() => this.#loadPoints());
   }
 
   #poll(): void {
     clearTimeout(this.#timer);
     if (this.#closed) return;
     this.#ask(async () => {
-      const changed = await this.#loadRuns();
-      await this.#loadPoints(changed.filter((id) => this.#shown.has(id)));
+      await this.#loadRuns();
+      await this.#loadPoints();
     });
     void this.#asking.then(() => {
       clearTimeout(this.#timer);
@@ -89,7 +90,7 @@ export class LiveExperiment {
       );
   }
 
-  async #loadRuns(): Promise<string[]> {
+  async #loadRuns(): Promise<void> {
     const table = await this.#lab.runs(this.#experiment, {
       columns: this.#columns,
       ...(this.#cursor === undefined ? {} : { since: this.#cursor }),
@@ -104,16 +105,21 @@ export class LiveExperiment {
       this.runs.value = runs;
       this.loaded.value = true;
     }
-    return changed.map(({ id }) => id);
+    for (const { id } of changed) this.#behind.add(id);
   }
 
-  async #loadPoints(ids: string[]): Promise<void> {
+  /** Loads what is new of the runs that are shown; a run stays behind until its points are here. */
+  async #loadPoints(): Promise<void> {
+    const ids = [...this.#shown].filter((id) => this.#behind.has(id));
     const groups = Map.groupBy(ids, (id) => this.#cursors.get(id) ?? "");
     for (const [since, run] of groups) {
       const table = await this.#lab.points({ run, ...(since ? { since } : {}) });
       const cursor = cursorOf(table)!;
-      for (const id of run) this.#cursors.set(id, cursor);
       this.#append(table);
+      for (const id of run) {
+        this.#cursors.set(id, cursor);
+        this.#behind.delete(id);
+      }
     }
     if (ids.length) this.version.value++;
   }

@@ -117,6 +117,37 @@ describe.runIf(executablePath)("in Chromium", async () => {
     await expect.poll(() => inked(page)).toBeLessThan(before);
   });
 
+  test("points logged while their run is not drawn, or while the server does not answer, are drawn afterwards", async () => {
+    const run = await lab.startRun({ experiment: "away", name: "one" });
+    run.log({ loss: 1 }, { step: 0 });
+    await run.flush();
+    const { page } = await openPage(`${server.url}/experiments/away`);
+    await page.getByText("1 points").waitFor();
+    const draw = page.getByRole("button", { name: "draw one" });
+    await draw.click();
+    run.log({ loss: 2 }, { step: 1 });
+    await run.flush();
+    await page.waitForTimeout(2000); // the page hears of it, and needs no points
+    await draw.click();
+    await page.getByText("2 points").waitFor();
+    await page.route("**/points.arrow*", (route) => route.abort());
+    run.log({ loss: 3 }, { step: 2 });
+    await run.finish();
+    await page.getByText("Not connected").waitFor();
+    await page.unroute("**/points.arrow*");
+    await page.getByText("3 points").waitFor();
+  });
+
+  test("a run's address leads to it in its experiment", async () => {
+    const run = await lab.startRun({ experiment: "addressed", name: "this one" });
+    run.log({ loss: 1 });
+    await run.finish();
+    const { page } = await openPage(run.url);
+    await page.getByRole("heading", { name: "addressed" }).waitFor();
+    await page.getByText("1 run, 1 drawn").waitFor();
+    expect(new URL(page.url()).pathname).toBe("/experiments/addressed");
+  });
+
   test("a name that is markup is shown as text", async () => {
     const name = `<img src=x onerror="document.title='pwned'">`;
     const run = await lab.startRun({

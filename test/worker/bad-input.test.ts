@@ -1,22 +1,11 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { ask, freshStores, startRun } from "./worker.ts";
+import { ask, freshStores, refused, startRun } from "./worker.ts";
 
 freshStores();
 
 // Points, console lines, experiments and files refuse theirs in their own files; here are the runs and the questions.
 
-const refused = (
-  message: string | RegExp,
-  status = 400,
-  error_code = "INVALID_PARAMETER_VALUE",
-) => ({
-  status,
-  json: {
-    error_code,
-    message: typeof message === "string" ? message : expect.stringMatching(message),
-  },
-});
 const nested = (depth: number) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
 const half = "\\ud800";
 

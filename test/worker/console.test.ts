@@ -1,19 +1,7 @@
 import { expect, test } from "vitest";
-import { ask, freshStores, startRun } from "./worker.ts";
+import { ask, freshStores, refused, startRun } from "./worker.ts";
 
 freshStores();
-
-const refused = (
-  message: string | RegExp,
-  status = 400,
-  error_code = "INVALID_PARAMETER_VALUE",
-) => ({
-  status,
-  json: {
-    error_code,
-    message: typeof message === "string" ? message : expect.stringMatching(message),
-  },
-});
 
 test.for<[string, string, string | RegExp]>([
   ["malformed JSON", "{not json", /^malformed JSON: /],
@@ -138,3 +126,10 @@ test.for(["after=-1", "after=x", "limit=1e9", "tail=1.5", "after=1&after=2", "fr
     );
   },
 );
+
+test("writer and seq go together, as they do for points", async () => {
+  const run = await startRun();
+  expect(await ask("POST", `/runs/${run}/console?writer=w`, ["a"])).toMatchObject(
+    refused("missing seq: writer and seq go together"),
+  );
+});

@@ -1,19 +1,7 @@
 import { expect, test } from "vitest";
-import { ask, freshStores, startRun } from "./worker.ts";
+import { ask, freshStores, refused, startRun } from "./worker.ts";
 
 freshStores();
-
-const refused = (
-  message: string | RegExp,
-  status = 400,
-  error_code = "INVALID_PARAMETER_VALUE",
-) => ({
-  status,
-  json: {
-    error_code,
-    message: typeof message === "string" ? message : expect.stringMatching(message),
-  },
-});
 
 test.for([
   "a/b",

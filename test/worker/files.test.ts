@@ -2,7 +2,7 @@ import { createExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import worker from "../../worker/index.ts";
-import { ask, freshStores, startRun } from "./worker.ts";
+import { ask, freshStores, refused, startRun } from "./worker.ts";
 
 freshStores();
 
@@ -101,17 +101,6 @@ test("a stranger's page or picture is never one that runs on our origin", async 
 
 const bytes = async (run: string, path: string, headers: Record<string, string> = {}) =>
   ask("GET", `/runs/${run}/files/${path}`, undefined, headers);
-const refused = (
-  message: string | RegExp,
-  status = 400,
-  error_code = "INVALID_PARAMETER_VALUE",
-) => ({
-  status,
-  json: {
-    error_code,
-    message: typeof message === "string" ? message : expect.stringMatching(message),
-  },
-});
 const listed = async (run: string) =>
   (await ask("GET", `/runs/${run}/files`)).json.files.map(({ path }: { path: string }) => path);
 

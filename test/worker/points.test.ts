@@ -7,23 +7,12 @@ import { expect, test } from "vitest";
 import worker from "../../worker/index.ts";
 import { arrowType, pointsToIPC } from "../../wire/point-ipc.ts";
 import { pointsFromJSON } from "../../wire/point.ts";
-import { ask, freshStores, startRun } from "./worker.ts";
+import { ask, freshStores, refused, startRun } from "./worker.ts";
 
 freshStores();
 
 const point = (more: object = {}) => ({ key: "loss", step: 0, value: 1, ...more });
 const read = async (run: string) => (await ask("GET", `/points.json?run=${run}`)).json as any[];
-const refused = (
-  message: string | RegExp,
-  status = 400,
-  error_code = "INVALID_PARAMETER_VALUE",
-) => ({
-  status,
-  json: {
-    error_code,
-    message: typeof message === "string" ? message : expect.stringMatching(message),
-  },
-});
 
 test("a diverging run keeps its NaN, its infinite values and its negative zero", async () => {
   const run = await startRun();

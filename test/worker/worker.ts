@@ -1,6 +1,6 @@
 import { reset } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
-import { beforeAll } from "vitest";
+import { beforeAll, expect } from "vitest";
 import spine from "../../worker/migrations/0001_spine.sql?raw";
 import { statementsOf } from "../../client/cli/server/statements.ts";
 
@@ -41,3 +41,16 @@ export async function startRun(body: Record<string, unknown> = {}): Promise<stri
   const { json } = await ask("POST", "/runs", { experiment: "test", ...body });
   return json.id as string;
 }
+
+/** What a refused request answers, as far as a test looks at it. */
+export const refused = (
+  message: string | RegExp,
+  status = 400,
+  error_code = "INVALID_PARAMETER_VALUE",
+) => ({
+  status,
+  json: {
+    error_code,
+    message: typeof message === "string" ? message : expect.stringMatching(message),
+  },
+});

@@ -1,7 +1,6 @@
 import { Hono } from "hono";
 import * as v from "valibot";
 import { NewLines } from "../../wire/console.ts";
-import { newId } from "../../wire/id.ts";
 import { parse } from "../../wire/parse.ts";
 import { readJSON } from "../body.ts";
 import { appendLines, selectLines } from "../db/console.ts";
@@ -9,9 +8,8 @@ import { selectRun } from "../db/runs.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { json } from "./answer.ts";
-import { count, sender } from "./query.ts";
+import { count, parseSender, SenderQuery } from "./query.ts";
 
-const AppendQuery = v.strictObject(sender);
 const LinesQuery = v.strictObject({
   after: v.optional(count(Number.MAX_SAFE_INTEGER)),
   limit: v.optional(count(10_000)),
@@ -26,12 +24,12 @@ export const consoleLines = new Hono<App>()
       right: "writer",
       summary:
         "Append console lines: texts, or {text, stream?: out | err, time?}. With writer and seq a retry changes nothing",
-      query: AppendQuery,
+      query: SenderQuery,
       body: NewLines,
       answers: { 200: "{accepted: how many}" },
     }),
     async (c) => {
-      const { writer = newId(), seq = 0 } = parse(AppendQuery, c.req.queries(), "query");
+      const { writer, seq } = parseSender(c);
       const lines = parse(NewLines, await readJSON(c), "lines");
       if (lines.length) await appendLines(c.env.DB, c.req.param("run"), writer, seq, lines);
       else await selectRun(c.env.DB, c.req.param("run"));

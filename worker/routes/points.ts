@@ -1,9 +1,8 @@
 import { Hono } from "hono";
 import * as v from "valibot";
 import { endOfStream } from "../../wire/arrow.ts";
-import { formatCursor, parseCursor } from "../../wire/cursor.ts";
+import { formatCursor, parseCursor, seenUpTo } from "../../wire/cursor.ts";
 import { ApiError } from "../../wire/error.ts";
-import { newId } from "../../wire/id.ts";
 import { toJSON } from "../../wire/json.ts";
 import { parse } from "../../wire/parse.ts";
 import { arrowType, pointsBatch, pointsFromIPC, pointsHead } from "../../wire/point-ipc.ts";
@@ -15,10 +14,9 @@ import { selectRun, selectRuns, type FoundRun } from "../db/runs.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { formatOf, json, table, type Format } from "./answer.ts";
-import { list, number, sender, text } from "./query.ts";
+import { list, number, parseSender, SenderQuery, text } from "./query.ts";
 import { namedExperiments } from "./runs.ts";
 
-const AppendQuery = v.strictObject(sender);
 const PointsQuery = v.strictObject({
   experiment: v.optional(list),
   run: v.optional(list),
@@ -35,7 +33,7 @@ export const points = new Hono<App>()
       right: "writer",
       summary:
         "Append points to a run, all or none. With writer and seq a retry changes nothing and answers the same",
-      query: AppendQuery,
+      query: SenderQuery,
       body: {
         "application/json":
           'an array of {key, step, time?, value}; values may be "NaN", "Infinity", "-Infinity"',
@@ -48,18 +46,12 @@ export const points = new Hono<App>()
       },
     }),
     async (c) => {
-      const { writer, seq } = parse(AppendQuery, c.req.queries(), "query");
-      if ((writer === undefined) !== (seq === undefined))
-        throw new ApiError(
-          "INVALID_PARAMETER_VALUE",
-          `missing ${writer === undefined ? "writer" : "seq"}: writer and seq go together`,
-        );
+      const { writer, seq } = parseSender(c);
       const isArrow = c.req.header("content-type")?.startsWith(arrowType);
       const points = isArrow
         ? pointsFromIPC(await readBytes(c))
         : pointsFromJSON(await readJSON(c));
-      if (points.step.length)
-        await appendPoints(c.env.DB, c.req.param("run"), writer ?? newId(), seq ?? 0, points);
+      if (points.step.length) await appendPoints(c.env.DB, c.req.param("run"), writer, seq, points);
       else await selectRun(c.env.DB, c.req.param("run"));
       return json(c, { accepted: points.step.length });
     },
@@ -77,7 +69,9 @@ export const points = new Hono<App>()
       const query = parse(PointsQuery, c.req.queries(), "query");
       const since = query.since === undefined ? undefined : parseCursor(query.since);
       const runs = await selectPointRuns(c.env.DB, query);
-      const changed = since ? runs.filter(({ touched }) => touched > since.at - 60_000) : runs;
+      const changed = since
+        ? runs.filter(({ no, touched }) => touched > seenUpTo(since, no))
+        : runs;
       const cursor = formatCursor(
         runs.map(({ no, touched }) => [no, touched]),
         since,

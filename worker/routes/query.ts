@@ -1,4 +1,8 @@
+import type { Context } from "hono";
 import * as v from "valibot";
+import { ApiError } from "../../wire/error.ts";
+import { newId } from "../../wire/id.ts";
+import { parse } from "../../wire/parse.ts";
 
 /** Query parameters arrive as lists of text, since each may repeat. */
 export const list = v.array(v.string());
@@ -28,7 +32,7 @@ export const count = (most: number) =>
   );
 
 /** Who sent a batch, and which of theirs it is: a retry under the same two changes nothing. */
-export const sender = {
+export const SenderQuery = v.strictObject({
   writer: v.optional(
     v.pipe(
       text,
@@ -39,4 +43,15 @@ export const sender = {
     ),
   ),
   seq: v.optional(count(Number.MAX_SAFE_INTEGER)),
-};
+});
+
+/** Returns the sender that a request names; one that names none is told from all others. */
+export function parseSender(c: Context): { writer: string; seq: number } {
+  const { writer, seq } = parse(SenderQuery, c.req.queries(), "query");
+  if ((writer === undefined) !== (seq === undefined))
+    throw new ApiError(
+      "INVALID_PARAMETER_VALUE",
+      `missing ${writer === undefined ? "writer" : "seq"}: writer and seq go together`,
+    );
+  return { writer: writer ?? newId(), seq: seq ?? 0 };
+}

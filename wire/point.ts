@@ -85,7 +85,7 @@ export function checkCount(count: number): number {
   return count;
 }
 
-/** Returns the points, unless a key is not a name or a step or time is out of range. */
+/** Returns the points, −0 no longer a step, unless a key is not a name or a step or time is out of range. */
 export function checkPoints(points: Points): Points {
   for (const key of points.keys)
     if (!isName(key))
@@ -95,6 +95,7 @@ export function checkPoints(points: Points): Points {
     // Beyond 2^53 neighbouring steps are no longer distinct numbers. NaN fails the comparison, too.
     if (!(Math.abs(step[i]!) <= Number.MAX_SAFE_INTEGER))
       throw invalid(`invalid step at ${i}: ${step[i]}`);
+    step[i]! += 0;
     if (time[i]! < 0 || time[i]! > maxTime)
       throw invalid(`invalid time at ${i}: ${time[i]} (expected milliseconds since 1970)`);
   }
@@ -141,14 +142,53 @@ export function concatPoints(lots: Points[]): Points {
   return all;
 }
 
-/** Returns the points sorted by key, then step; points of equal step keep the order they came in. */
-export function sortPoints(points: Points): Points {
-  const { keys, key, step } = points;
-  const names = keys.map((_, k) => k).sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
-  const rank = new Uint32Array(keys.length);
-  names.forEach((k, r) => (rank[k] = r));
-  const places = Uint32Array.from(key, (_, i) => i).sort(
-    (a, b) => rank[key[a]!]! - rank[key[b]!]! || step[a]! - step[b]! || a - b,
+/**
+ * The order of two points of one key: by step, then time, then value, −0 before 0 and NaN last. It is total, so sorted
+ * points do not tell in which order, or in which lots, they came.
+ */
+export function comparePoints(
+  a: Omit<Points, "keys" | "key">,
+  i: number,
+  b: Omit<Points, "keys" | "key">,
+  j: number,
+): number {
+  return (
+    a.step[i]! - b.step[j]! || a.time[i]! - b.time[j]! || compareValues(a.value[i]!, b.value[j]!)
   );
-  return takePoints(points, places);
 }
+
+function compareValues(a: number, b: number): number {
+  if (a < b) return -1;
+  if (a > b) return 1;
+  if (a === b) return a === 0 ? Number(Object.is(b, -0)) - Number(Object.is(a, -0)) : 0;
+  return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
+}
+
+/** Returns the places of points in sorted order: by key, and within a key as comparePoints has it. */
+export function sortedPlaces(points: Points): Uint32Array {
+  const { keys, key } = points;
+  const names = keys.map((_, k) => k).sort((a, b) => (keys[a]! < keys[b]! ? -1 : 1));
+  const next = new Uint32Array(keys.length + 1);
+  for (let i = 0; i < key.length; i++) next[key[i]!]!++;
+  let start = 0;
+  const ends = names.map((k) => {
+    const count = next[k]!;
+    next[k] = start;
+    return (start += count);
+  });
+  const places = new Uint32Array(key.length);
+  for (let i = 0; i < key.length; i++) places[next[key[i]!]!++] = i;
+  // What is logged step after step is in order already; only what is not needs sorting.
+  ends.forEach((end, n) => {
+    const begin = n ? ends[n - 1]! : 0;
+    for (let i = begin + 1; i < end; i++)
+      if (comparePoints(points, places[i - 1]!, points, places[i]!) > 0) {
+        places.subarray(begin, end).sort((a, b) => comparePoints(points, a, points, b) || a - b);
+        return;
+      }
+  });
+  return places;
+}
+
+/** Returns the points sorted by key, step, time and value. */
+export const sortPoints = (points: Points): Points => takePoints(points, sortedPlaces(points));

@@ -71,22 +71,33 @@ test("times left open are filled, fractions of a millisecond dropped", () => {
   expect([...fillTimes(points, 77).time]).toEqual([77, 5]);
 });
 
-test("lots join under one list of keys, and sort by key, step and order of arrival", () => {
+test("lots join under one list of keys, and sort by key, step, time and value, whatever order they came in", () => {
   const one = pointsFromJSON([
-    { key: "b", step: 1, value: 1 },
-    { key: "a", step: 2, value: 2 },
+    { key: "b", step: 1, time: 9, value: 1 },
+    { key: "a", step: 2, time: 9, value: "NaN" },
   ]);
   const two = pointsFromJSON([
-    { key: "c", step: 0, value: 3 },
-    { key: "a", step: 2, value: 4 },
-    { key: "b", step: 0, value: 5 },
+    { key: "c", step: 0, time: 9, value: 3 },
+    { key: "a", step: 2, time: 9, value: 4 },
+    { key: "a", step: 2, time: 8, value: 7 },
+    { key: "a", step: 2, time: 9, value: -0 },
+    { key: "a", step: 2, time: 9, value: 0 },
+    { key: "b", step: 0, time: 9, value: 5 },
   ]);
-  const { keys, key, value } = sortPoints(concatPoints([one, two]));
-  expect(Array.from(key, (k, i) => `${keys[k]}${value[i]}`)).toEqual([
-    "a2",
-    "a4",
-    "b5",
-    "b1",
-    "c3",
-  ]);
+  for (const lots of [
+    [one, two],
+    [two, one],
+  ]) {
+    const { keys, key, value } = sortPoints(concatPoints(lots));
+    expect(Array.from(key, (k, i) => [keys[k], value[i]])).toEqual([
+      ["a", 7],
+      ["a", -0],
+      ["a", 0],
+      ["a", 4],
+      ["a", NaN],
+      ["b", 5],
+      ["b", 1],
+      ["c", 3],
+    ]);
+  }
 });

@@ -1,0 +1,80 @@
+import { crc32, gunzipSync } from "node:zlib";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import {
+  concatCRC,
+  fragmentOf,
+  gzipMember,
+  inflated,
+  inflateFragment,
+  joinBytes,
+  repeatedInts,
+} from "../../worker/gzip.ts";
+
+const bytes = fc.uint8Array({ maxLength: 3000 });
+const collected = async (pieces: AsyncIterable<Uint8Array>) => {
+  const all: Uint8Array[] = [];
+  for await (const piece of pieces) all.push(piece);
+  return joinBytes(all);
+};
+
+test("the CRC of two lots follows from theirs", () => {
+  fc.assert(
+    fc.property(bytes, bytes, (a, b) => {
+      expect(concatCRC(crc32(a), crc32(b), b.length)).toBe(crc32(joinBytes([a, b])));
+    }),
+  );
+});
+
+test("fragments and bytes in any order are one gzip member, and what they were", async () => {
+  const piece = fc.tuple(bytes, fc.constantFrom("raw", 1, 4, 9));
+  await fc.assert(
+    fc.asyncProperty(fc.array(piece, { maxLength: 8 }), async (lots) => {
+      const pieces = lots.map(([raw, level]) =>
+        typeof level === "number" ? fragmentOf(raw, { level }) : raw,
+      );
+      const all = joinBytes(lots.map(([raw]) => raw));
+      expect(new Uint8Array(gunzipSync(await collected(gzipMember(pieces))))).toEqual(
+        new Uint8Array(all),
+      );
+      expect(new Uint8Array(await collected(inflated(pieces)))).toEqual(new Uint8Array(all));
+    }),
+  );
+});
+
+test("a column of repeated numbers inflates to itself, whatever the counts", () => {
+  const pair = fc.tuple(fc.nat(0xffff_ffff), fc.oneof(fc.nat(200), fc.nat(100_000)));
+  fc.assert(
+    fc.property(fc.array(pair, { maxLength: 12 }), (pairs) => {
+      const rows = pairs.flatMap(([value, count]) => Array<number>(count).fill(value | 0));
+      if (rows.length % 2) rows.push(0);
+      const raw = inflateFragment(
+        repeatedInts(
+          pairs.map(([value]) => value | 0),
+          pairs.map(([, count]) => count),
+        ),
+      );
+      expect(raw.length).toBe(rows.length * 4);
+      const found = new Int32Array(raw.slice().buffer);
+      expect(rows.every((value, i) => found[i] === value)).toBe(true);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("every count up to 600 rows, as lengths of copies have their own codes", () => {
+  for (let count = 1; count <= 600; count++) {
+    const raw = inflateFragment(repeatedInts([77], [count]));
+    const found = new Int32Array(raw.slice().buffer).subarray(0, count);
+    expect(found.every((value) => value === 77)).toBe(true);
+  }
+});
+
+test("a damaged fragment is an error, not other numbers", () => {
+  const fragment = fragmentOf(new Uint8Array(5000).map((_, i) => i * i));
+  for (const at of [0, 10, fragment.bytes.length >> 1]) {
+    const damaged = Uint8Array.from(fragment.bytes);
+    damaged[at]! ^= 0x10;
+    expect(() => inflateFragment({ ...fragment, bytes: damaged })).toThrow();
+  }
+});

@@ -69,13 +69,34 @@ export function dictionaryMessage(id: number, values: string[]): Uint8Array {
   return withBody(b, headerType.dictionaryBatch, header, [column]);
 }
 
+/** Returns the head of a record batch of `length` rows without nulls, whose body follows: buffers of the given lengths, each padded to 8 bytes. */
+export function batchHead(length: number, columns: number[][]): Uint8Array {
+  const b = new FlatBuilder();
+  const sized = columns.map((sizes) => ({
+    nulls: 0,
+    buffers: sizes.map((byteLength) => ({ byteLength })),
+  }));
+  const table = recordBatchTable(b, length, sized);
+  return message(b, headerType.recordBatch, table, sizeOfBody(sized));
+}
+
 /** Returns a record batch of `length` rows. */
 export function batchMessage(length: number, columns: ArrowColumn[]): Uint8Array {
   const b = new FlatBuilder();
   return withBody(b, headerType.recordBatch, recordBatchTable(b, length, columns), columns);
 }
 
-function recordBatchTable(b: FlatBuilder, length: number, columns: ArrowColumn[]): number {
+interface SizedColumn {
+  nulls: number;
+  buffers: { byteLength: number }[];
+}
+
+const sizeOfBody = (columns: SizedColumn[]): number =>
+  columns
+    .flatMap(({ buffers }) => buffers)
+    .reduce((n, { byteLength }) => n + padded(byteLength), 0);
+
+function recordBatchTable(b: FlatBuilder, length: number, columns: SizedColumn[]): number {
   let at = 0;
   const regions = columns.flatMap(({ buffers }) =>
     buffers.map((buffer): [number, number] => {
@@ -96,7 +117,7 @@ function withBody(
   columns: ArrowColumn[],
 ): Uint8Array {
   const buffers = columns.flatMap((column) => column.buffers);
-  const bodyLength = buffers.reduce((n, buffer) => n + padded(buffer.byteLength), 0);
+  const bodyLength = sizeOfBody(columns);
   const head = message(b, type, header, bodyLength);
   const bytes = new Uint8Array(head.length + bodyLength);
   bytes.set(head);
@@ -148,6 +169,14 @@ export function timestampColumn(times: Float64Array): ArrowColumn {
     halves[2 * i + 1] = high;
   }
   return { nulls: 0, buffers: [noBytes, bytesOf(halves)] };
+}
+
+/** Returns the whole milliseconds that the int64 halves of a timestamp column stand for; the inverse of timestampColumn. */
+export function timesFromTimestamps(halves: Int32Array): Float64Array {
+  const times = new Float64Array(halves.length / 2);
+  for (let i = 0; i < times.length; i++)
+    times[i] = halves[2 * i + 1]! * 0x1_0000_0000 + (halves[2 * i]! >>> 0);
+  return times;
 }
 
 /** A column of any of our types in which null and undefined stand for missing values. */

@@ -174,16 +174,23 @@ function mergeInto(to: Buckets, n: number, from: Buckets, i: number): void {
 
 /** Whether the first (or last) point of one bucket comes before that of another. */
 function isBefore(a: Buckets, i: number, b: Buckets, j: number, which: "first" | "last"): boolean {
-  const columns = ({
-    [`${which}Step`]: step,
-    [`${which}Time`]: time,
-    [which]: value,
-  }: Buckets) => ({
-    step: step as Float64Array,
-    time: time as Float64Array,
-    value: value as Float64Array,
-  });
-  return comparePoints(columns(a), i, columns(b), j) < 0;
+  return comparePoints(ends[which](a), i, ends[which](b), j) < 0;
+}
+
+const ends = {
+  first: (of: Buckets) => ({ step: of.firstStep, time: of.firstTime, value: of.first }),
+  last: (of: Buckets) => ({ step: of.lastStep, time: of.lastTime, value: of.last }),
+};
+
+/** Returns the buckets whose index a condition holds of. */
+export function takeBuckets(buckets: Buckets, isWanted: (index: number) => boolean): Buckets {
+  const places = Array.from(buckets.index.keys()).filter((i) => isWanted(buckets.index[i]!));
+  if (places.length === buckets.index.length) return buckets;
+  const columns = bucketColumns.map((name) => [
+    name,
+    Float64Array.from(places, (i) => buckets[name][i]!),
+  ]);
+  return { exponent: buckets.exponent, ...Object.fromEntries(columns) } as Buckets;
 }
 
 function cut(buckets: Buckets, length: number): Buckets {

@@ -29,11 +29,11 @@ export function formatCursor(
   ].join(".");
 }
 
-/** Returns the cursor that a text stands for; undefined is the start. */
-export function parseCursor(text: string | undefined): Cursor {
+/** Returns the cursor that a text stands for; undefined is the start. An error names it `name`. */
+export function parseCursor(text: string | undefined, name = "since"): Cursor {
   if (text === undefined || text === "") return start;
   if (!/^[0-9a-z]{1,11}(\.[0-9a-z]{1,11}-[0-9a-z]{1,11})*$/.test(text))
-    throw new ApiError("INVALID_PARAMETER_VALUE", `invalid since: ${shown(text)}`);
+    throw new ApiError("INVALID_PARAMETER_VALUE", `invalid ${name}: ${shown(text)}`);
   const [head, ...rest] = text.split(".");
   const at = parseInt(head!, 36);
   const seen = new Map(

@@ -30,21 +30,6 @@ export function pointsHead(runs: string[], keys: string[], cursor?: string): Uin
   return [schema, dictionaryMessage(0, runs), dictionaryMessage(1, keys)];
 }
 
-/** Returns a record batch of points, whose `run` and `key` count in the dictionaries of the head. */
-export function pointsBatch(
-  run: Int32Array,
-  key: Int32Array,
-  { step, time, value }: Omit<Points, "key" | "keys">,
-): Uint8Array {
-  return batchMessage(step.length, [
-    indexColumn(run),
-    indexColumn(key),
-    float64Column(step),
-    timestampColumn(time),
-    float64Column(value),
-  ]);
-}
-
 /** Encodes one run's points as an Arrow IPC stream of key, step, time and value: what the client sends. */
 export function pointsToIPC(points: Points): Uint8Array {
   const pieces = [

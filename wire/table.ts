@@ -1,39 +1,42 @@
-import {
-  batchMessage,
-  endOfStream,
-  nullableColumn,
-  schemaMessage,
-  type ArrowType,
-} from "./arrow.ts";
+import type { ArrowType } from "./arrow.ts";
 import { toJSON } from "./json.ts";
 
 /** One column of an answer; null and undefined are missing values, NaN is a number. Times are ms since 1970. */
 export interface Column {
   name: string;
   type: Exclude<ArrowType, "dictionary">;
-  values: unknown[];
+  values: ArrayLike<unknown>;
 }
 
-/** Returns a table as an Arrow IPC stream. */
-export function tableToIPC(columns: Column[], metadata: Record<string, string> = {}): Uint8Array[] {
+/** Returns the rows of a table as CSV, some thousand at a time. */
+export function* csvLines(columns: Column[], most = 8192): Generator<string> {
   const rows = columns[0]?.values.length ?? 0;
-  return [
-    schemaMessage(columns, metadata),
-    batchMessage(
-      rows,
-      columns.map(({ type, values }) => nullableColumn(type, values)),
-    ),
-    endOfStream,
-  ];
+  for (let begin = 0; begin < rows; begin += most) {
+    const end = Math.min(begin + most, rows);
+    const cells = columns.map(({ type, values }) => csvCells(type, values, begin, end));
+    let text = "";
+    for (let i = 0; i < end - begin; i++) {
+      for (let c = 0; c < cells.length; c++) text += c ? `,${cells[c]![i]}` : cells[c]![i];
+      text += "\r\n";
+    }
+    yield text;
+  }
 }
 
-/** Returns a table as CSV (RFC 4180) with a header; times are ISO 8601, missing values are empty. */
-export function tableToCSV(columns: Column[]): string {
-  const lines = [columns.map(({ name }) => csvField(name)).join(",")];
-  const rows = columns[0]?.values.length ?? 0;
-  for (let i = 0; i < rows; i++)
-    lines.push(columns.map(({ type, values }) => csvValue(type, values[i])).join(","));
-  return lines.join("\r\n") + "\r\n";
+/** Formats a column, each value that repeats once. */
+function csvCells(
+  type: Column["type"],
+  values: ArrayLike<unknown>,
+  begin: number,
+  end: number,
+): string[] {
+  const cells = new Array<string>(end - begin);
+  for (let i = begin; i < end; i++)
+    cells[i - begin] =
+      i > begin && Object.is(values[i], values[i - 1])
+        ? cells[i - begin - 1]!
+        : csvValue(type, values[i]);
+  return cells;
 }
 
 function csvValue(type: Column["type"], value: unknown): string {
@@ -49,16 +52,21 @@ export const csvNumber = (value: number): string => (Object.is(value, -0) ? "-0.
 export const csvField = (text: string): string =>
   /[",\r\n]/.test(text) || text === "" ? `"${text.replaceAll('"', '""')}"` : text;
 
-/** Returns a table as a JSON array of rows; missing values are left out. */
-export function tableToJSON(columns: Column[]): string {
-  const rows = Array.from(columns[0]?.values ?? [], (_, i) =>
-    toJSON(
-      Object.fromEntries(
-        columns
-          .filter(({ values }) => (values[i] ?? null) !== null)
-          .map(({ name, values }) => [name, values[i]]),
-      ),
-    ),
-  );
-  return `[${rows.join(",\n")}]\n`;
+/** Returns the rows of a table as JSON objects, joined by commas, some thousand at a time. */
+export function* jsonRows(columns: Column[], most = 8192): Generator<string> {
+  const rows = columns[0]?.values.length ?? 0;
+  const names = columns.map(({ name }) => `${JSON.stringify(name)}:`);
+  for (let begin = 0; begin < rows; begin += most) {
+    const lines: string[] = [];
+    for (let i = begin; i < Math.min(begin + most, rows); i++) {
+      let line = "";
+      columns.forEach(({ values }, c) => {
+        const value = values[i];
+        if (value === null || value === undefined) return;
+        line += `${line && ","}${names[c]}${typeof value === "string" ? JSON.stringify(value) : toJSON(value)}`;
+      });
+      lines.push(`{${line}}`);
+    }
+    yield lines.join(",\n");
+  }
 }

@@ -2,7 +2,10 @@ import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { ApiError } from "../wire/error.ts";
 import { identify } from "./auth/visitor.ts";
+import { collectAnswers } from "./db/answers.ts";
+import { compactDue } from "./db/compact.ts";
 import { collectFiles } from "./db/files.ts";
+import { collectSegments } from "./db/segments.ts";
 import type { App, Env } from "./env.ts";
 import { openapi } from "./openapi.ts";
 import { guard, noSuchRoute, route } from "./route.ts";
@@ -72,6 +75,9 @@ function answerError(error: ApiError): Response {
 export default {
   fetch: app.fetch,
   async scheduled(_, env) {
+    await compactDue(env);
     await collectFiles(env);
+    await collectSegments(env);
+    await collectAnswers(env.FILES);
   },
 } satisfies ExportedHandler<Env>;

@@ -2,13 +2,30 @@ import { tableFromIPC as readByArrow } from "apache-arrow";
 import { tableFromIPC as readByFlechette } from "@uwdata/flechette";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { endOfStream } from "../../wire/arrow.ts";
-import { pointsBatch, pointsFromIPC, pointsHead, pointsToIPC } from "../../wire/point-ipc.ts";
+import {
+  batchMessage,
+  endOfStream,
+  float64Column,
+  indexColumn,
+  nullableColumn,
+  schemaMessage,
+  timestampColumn,
+} from "../../wire/arrow.ts";
+import { pointsFromIPC, pointsHead, pointsToIPC } from "../../wire/point-ipc.ts";
 import { pointsFromJSON } from "../../wire/point.ts";
-import { tableToIPC, type Column } from "../../wire/table.ts";
+import type { Column } from "../../wire/table.ts";
 
 /** Joins the pieces of a stream. */
 const stream = (pieces: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(pieces));
+
+const tableToIPC = (table: Column[], metadata: Record<string, string> = {}): Uint8Array[] => [
+  schemaMessage(table, metadata),
+  batchMessage(
+    table[0]?.values.length ?? 0,
+    table.map(({ type, values }) => nullableColumn(type, Array.from(values))),
+  ),
+  endOfStream,
+];
 
 const columns: Column[] = [
   { name: "text", type: "utf8", values: ["a", null, "", "ü\u0000𝄞"] },
@@ -62,11 +79,13 @@ test("any table of numbers and texts survives the way there and back", () => {
 
 test("points come in batches that share the dictionaries of the head", () => {
   const batch = (run: number, key: number) =>
-    pointsBatch(Int32Array.of(run), Int32Array.of(key), {
-      step: Float64Array.of(1),
-      time: Float64Array.of(2),
-      value: Float64Array.of(3),
-    });
+    batchMessage(1, [
+      indexColumn(Int32Array.of(run)),
+      indexColumn(Int32Array.of(key)),
+      float64Column(Float64Array.of(1)),
+      timestampColumn(Float64Array.of(2)),
+      float64Column(Float64Array.of(3)),
+    ]);
   const bytes = stream([
     ...pointsHead(["r0", "r1"], ["loss", "acc"], "x"),
     batch(0, 1),

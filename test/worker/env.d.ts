@@ -11,7 +11,10 @@ declare namespace Cloudflare {
   }
 }
 
-declare module "*.sql?raw" {
-  const text: string;
-  export default text;
+/** Vite puts files in here. */
+interface ImportMeta {
+  glob<T>(
+    pattern: string,
+    options: { query: string; import: string; eager: true },
+  ): Record<string, T>;
 }

@@ -253,7 +253,7 @@ test("steps that go backwards, repeat or are fractions, and clocks a day off, ar
     point({ step: -3, value: 0, time: 0 }),
   ];
   for (const one of sent) await ask("POST", `/runs/${run}/points`, [one]);
-  expect(await read(run)).toEqual([3, 1, 0, 2].map((i) => ({ run, ...sent[i] })));
+  expect(await read(run)).toEqual([3, 1, 2, 0].map((i) => ({ run, ...sent[i] })));
 });
 
 test("any name is a metric's name: those JavaScript knows, quotes, slashes, commas, other scripts", async () => {
@@ -321,11 +321,25 @@ test.for<[string, string | RegExp]>([
   ["run=RUN&to=NaN", "invalid to: NaN (expected a number)"],
   ["run=RUN&since=not%20a%20cursor", "invalid since: not a cursor"],
   ["run=RUN&since=abc.def", "invalid since: abc.def"],
-  ["run=RUN&buckets=10", "unknown field: buckets"],
+  ["run=RUN&until=not%20a%20cursor", "invalid until: not a cursor"],
+  ["run=RUN&from=2&to=1", "invalid range of steps: from 2 to 1"],
+  [
+    "run=RUN&timeFrom=yesterday",
+    "invalid timeFrom: yesterday (expected ms since 1970 or ISO 8601)",
+  ],
+  ["run=RUN&timeFrom=2026-11-02&timeTo=2026-11-01", /^invalid range of times: /],
+  ["run=RUN&regex=(", /^invalid regex: \( /],
+  ["run=RUN&regex=a&regex=b", /^invalid regex: /],
+  ["run=RUN&buckets=1", "invalid buckets: 1 (expected 2 or more)"],
+  ["run=RUN&buckets=1e9", "invalid buckets: 1000000000 (expected a whole number up to 100000)"],
+  ["run=RUN&buckets=9&layout=wide", "buckets and layout=wide do not go together"],
+  ["run=RUN&layout=tall", "invalid layout: tall (expected long or wide)"],
+  ["experiment=test&layout=wide", "layout=wide takes one run, named by run"],
+  ["run=RUN&bucket=10", "unknown field: bucket"],
   ["run=RUN&__proto__=1", "unknown field: __proto__"],
 ])("a question with %j is told what is wrong", async ([query, message]) => {
   const run = await startRun();
-  for (const format of ["json", "csv", "arrow"])
+  for (const format of ["json", "csv", "arrow", "parquet"])
     expect(await ask("GET", `/points.${format}?${query.replace("RUN", run)}`)).toMatchObject(
       refused(message),
     );

@@ -1,14 +1,20 @@
 import { reset } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { beforeAll, expect } from "vitest";
-import spine from "../../worker/migrations/0001_spine.sql?raw";
 import { statementsOf } from "../../client/cli/server/statements.ts";
+
+const migrations = import.meta.glob<string>("../../worker/migrations/*.sql", {
+  query: "?raw",
+  import: "default",
+  eager: true,
+});
 
 /** Gives a file of tests an empty database and an empty bucket. */
 export function freshStores(): void {
   beforeAll(async () => {
     await reset();
-    await env.DB.batch(statementsOf(spine).map((sql) => env.DB.prepare(sql)));
+    for (const name of Object.keys(migrations).sort())
+      await env.DB.batch(statementsOf(migrations[name]!).map((sql) => env.DB.prepare(sql)));
   });
 }
 

@@ -3,7 +3,7 @@ import type { ConsoleLine, NewLine } from "../../wire/console.ts";
 import { ApiError } from "../../wire/error.ts";
 import { workspace } from "../env.ts";
 import { digestOf, now } from "./events.ts";
-import { checkAppended } from "./points.ts";
+import { checkAppended } from "./tail.ts";
 import { selectRun } from "./runs.ts";
 
 const maxBody = 1_900_000;

@@ -10,6 +10,8 @@ import { isStalled, type Finish, type NewRun, type Run, type RunPatch } from "..
 import { workspace } from "../env.ts";
 import { digestOf, logChange, now } from "./events.ts";
 import { insertExperiment, maxAttempts } from "./experiments.ts";
+import type { PointRun } from "./points.ts";
+import { retireSegments } from "./segments.ts";
 import { summariesFromText } from "./summaries.ts";
 import { patchTags } from "./tags.ts";
 
@@ -33,24 +35,44 @@ export interface FoundRun extends Run {
   touched: number;
 }
 
-function toRun({ rev: _, digest: __, now: at, ...row }: Row): FoundRun {
+function toRun({ rev: _, digest: __, now: at, ...row }: Row, more: MoreMetrics[] = []): FoundRun {
   return {
     ...row,
     params: flattenParams(JSON.parse(row.params)), // gives NaN and ±Infinity back their type
     tags: JSON.parse(row.tags),
-    metrics: summariesFromText(row.metrics),
+    metrics: Object.fromEntries(
+      [row, ...more].flatMap(({ metrics }) => Object.entries(summariesFromText(metrics))),
+    ),
     stalled: isStalled(row, at),
   };
 }
 
+/** Metrics of a run of thousands, beside those in its row. */
+interface MoreMetrics {
+  run: number;
+  metrics: string;
+}
+
+const moreMetrics = "SELECT run, json(metrics) AS metrics FROM more_metrics WHERE run";
+
 /** Returns the run of an id, deleted or not; throws where there is none. */
 export async function selectRun(db: D1Database, id: string): Promise<FoundRun> {
-  return toRun(await selectRow(db, id));
+  const [row, more] = await db.batch<Row & MoreMetrics>([
+    db.prepare(`SELECT ${columns} FROM runs WHERE workspace = ? AND id = ?`).bind(workspace, id),
+    db
+      .prepare(`${moreMetrics} = (SELECT no FROM runs WHERE workspace = ? AND id = ?)`)
+      .bind(workspace, id),
+  ]);
+  if (!row!.results[0]) throw noSuchRun(id);
+  return toRun(row!.results[0], more!.results);
 }
+
+const noSuchRun = (id: string) =>
+  new ApiError("RESOURCE_DOES_NOT_EXIST", `run not found: ${shown(id)}`);
 
 async function selectRow(db: D1Database, id: string): Promise<Row> {
   const row = await findRow(db, id);
-  if (!row) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `run not found: ${shown(id)}`);
+  if (!row) throw noSuchRun(id);
   return row;
 }
 
@@ -74,24 +96,63 @@ export async function selectRuns(
   db: D1Database,
   { experiments, runs, since }: RunSelection,
 ): Promise<FoundRun[]> {
+  const selected = `workspace = ?1
+     AND (?2 IS NULL OR experiment IN (SELECT value FROM json_each(?2)))
+     AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))
+     AND CASE WHEN ?4 IS NULL THEN deleted IS NULL
+         ELSE touched > coalesce((SELECT value ->> 1 FROM json_each(?5) WHERE value ->> 0 = no), ?4) END`;
+  const bound = [
+    workspace,
+    experiments ? JSON.stringify(experiments) : null,
+    runs ? JSON.stringify(runs) : null,
+    since ? seenUpTo(since, -1) : null,
+    JSON.stringify([...(since?.seen ?? [])]),
+  ];
+  const [rows, more] = await db.batch<Row & MoreMetrics>([
+    db
+      .prepare(`SELECT ${columns} FROM runs WHERE ${selected} ORDER BY started DESC, no DESC`)
+      .bind(...bound),
+    db.prepare(`${moreMetrics} IN (SELECT no FROM runs WHERE ${selected})`).bind(...bound),
+  ]);
+  const moreOf = Map.groupBy(more!.results, ({ run }) => run);
+  return rows!.results.map((row) => toRun(row, moreOf.get(row.no)));
+}
+
+/** Which runs to read points of: those named themselves, deleted or not, then those of experiments, newest first. */
+export async function selectPointRuns(
+  db: D1Database,
+  { experiments, runs }: { experiments: string[]; runs: string[] },
+): Promise<PointRun[]> {
   const { results } = await db
     .prepare(
-      `SELECT ${columns} FROM runs WHERE workspace = ?1
-       AND (?2 IS NULL OR experiment IN (SELECT value FROM json_each(?2)))
-       AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))
-       AND CASE WHEN ?4 IS NULL THEN deleted IS NULL
-           ELSE touched > coalesce((SELECT value ->> 1 FROM json_each(?5) WHERE value ->> 0 = no), ?4) END
+      `SELECT no, id, touched, points, tail FROM runs WHERE workspace = ?1
+       AND (id IN (SELECT value FROM json_each(?2)) OR deleted IS NULL AND experiment IN (SELECT value FROM json_each(?3)))
        ORDER BY started DESC, no DESC`,
     )
-    .bind(
-      workspace,
-      experiments ? JSON.stringify(experiments) : null,
-      runs ? JSON.stringify(runs) : null,
-      since ? seenUpTo(since, -1) : null,
-      JSON.stringify([...(since?.seen ?? [])]),
+    .bind(workspace, JSON.stringify(runs), JSON.stringify(experiments))
+    .all<PointRun>();
+  const byId = new Map(results.map((run) => [run.id, run]));
+  const named = new Set(
+    runs.map((id) => {
+      const run = byId.get(id);
+      if (!run) throw noSuchRun(id);
+      return run;
+    }),
+  );
+  return [...named, ...results.filter((run) => !named.has(run))];
+}
+
+/** Returns the keys of the metrics of runs, sorted. */
+export async function selectMetricKeys(db: D1Database, runs: number[]): Promise<string[]> {
+  const { results } = await db
+    .prepare(
+      `WITH wanted AS (SELECT value AS run FROM json_each(?))
+       SELECT k.key FROM wanted CROSS JOIN runs ON no = wanted.run, json_each(metrics) AS k
+       UNION SELECT k.key FROM wanted CROSS JOIN more_metrics AS m ON m.run = wanted.run, json_each(m.metrics) AS k`,
     )
-    .all<Row>();
-  return results.map(toRun);
+    .bind(JSON.stringify(runs))
+    .all<{ key: string }>();
+  return results.map(({ key }) => key).sort();
 }
 
 /**
@@ -160,7 +221,7 @@ export async function createRun(
     throw new ApiError("RESOURCE_DOES_NOT_EXIST", `experiment not found: ${shown(run.experiment)}`);
   if (row.digest !== digest)
     throw new ApiError("RESOURCE_ALREADY_EXISTS", `run already exists with other content: ${id}`);
-  return toRun(row);
+  return selectRun(db, id);
 }
 
 /** Changes a run's name, note and tags, and adds params; a param that is set keeps its value. What is so already stays as it is. */
@@ -178,7 +239,7 @@ export async function patchRun(
     const before = flattenParams(JSON.parse(row.params));
     const params = toJSON(addParams(before, patch.params ?? {}));
     if (name === row.name && note === row.note && tags === row.tags && params === toJSON(before))
-      return toRun(row);
+      return selectRun(db, id);
     const [update] = await db.batch([
       db
         .prepare(
@@ -209,7 +270,7 @@ export async function finishRun(
   id: string,
   { state, error, ended }: v.InferOutput<typeof Finish>,
   who: string,
-): Promise<Run> {
+): Promise<FoundRun> {
   await db.batch([
     db
       .prepare(
@@ -283,7 +344,8 @@ export async function purgeRun(db: D1Database, id: string, who: string): Promise
   // A run restored meanwhile stays whole: each statement looks again.
   const gone = "(SELECT no FROM runs WHERE no = ? AND deleted IS NOT NULL)";
   await db.batch([
-    ...["tail", "console", "files"].map((table) =>
+    retireSegments(db, gone, [no]),
+    ...["tail", "segments", "receipts", "more_metrics", "console", "files"].map((table) =>
       db.prepare(`DELETE FROM ${table} WHERE run = ${gone}`).bind(no),
     ),
     db.prepare("DELETE FROM runs WHERE no = ? AND deleted IS NOT NULL").bind(no),

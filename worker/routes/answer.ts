@@ -1,6 +1,7 @@
 import type { Context } from "hono";
-import { crc32, deflateRawSync, constants } from "node:zlib";
+import { ApiError } from "../../wire/error.ts";
 import { toJSON } from "../../wire/json.ts";
+import { gzipMember, inflated, type Piece } from "../gzip.ts";
 
 /** Answers JSON in which no number is lost. */
 export const json = (c: Context, value: unknown, status: 200 | 201 = 200): Response =>
@@ -10,6 +11,7 @@ const mediaTypes = {
   arrow: "application/vnd.apache.arrow.stream",
   csv: "text/csv; charset=utf-8",
   json: "application/json",
+  parquet: "application/vnd.apache.parquet",
 };
 export type Format = keyof typeof mediaTypes;
 
@@ -17,25 +19,52 @@ export type Format = keyof typeof mediaTypes;
 export const formatOf = (c: Context): Format =>
   c.req.path.slice(c.req.path.lastIndexOf(".") + 1) as Format;
 
-/**
- * Answers a table piece by piece as it is made, gzipped where the client takes that. The cursor goes into a header, too,
- * for the formats that have no place for it.
- */
+/** What is said of a table beside its bytes. */
+export interface TableOptions {
+  /** goes into a header, too, for the formats that have no place for it */
+  cursor?: string | undefined;
+  /** names the content: while it is the same, so are the rows */
+  version?: string | undefined;
+  /** whether the rows of this URL are the same for ever */
+  isPinned?: boolean | undefined;
+}
+
+/** Answers a table piece by piece as it is made, gzipped where the client takes that; with no body to one who has it. */
 export function table(
   c: Context,
-  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  cursor?: string,
+  pieces: AsyncIterable<Piece> | Iterable<Piece>,
+  options: TableOptions = {},
 ): Response {
-  const gzip = acceptsGzip(c);
+  const headers = tableHeaders(c, options);
+  // Of the same rows the bytes are not always the same: a weak validator.
+  if (options.version !== undefined) headers.set("etag", `W/"${options.version}"`);
+  if (isKnown(c, options.version)) return new Response(null, { status: 304, headers });
+  const gzip = acceptsGzip(c) && formatOf(c) !== "parquet"; // that is compressed in itself
+  if (gzip) headers.set("content-encoding", "gzip");
+  const body =
+    c.req.method === "HEAD" ? null : streamFrom(gzip ? gzipMember(pieces) : inflated(pieces));
+  return new Response(body, { headers, encodeBody: gzip ? "manual" : "automatic" });
+}
+
+/** Returns the headers of a table's answer. */
+export function tableHeaders(c: Context, { cursor, isPinned }: TableOptions): Headers {
   const headers = new Headers({
     "content-type": mediaTypes[formatOf(c)],
-    "cache-control": "no-cache",
-    vary: "accept-encoding",
+    "cache-control": isPinned ? "private, max-age=31536000, immutable" : "private, no-cache",
+    vary: "accept-encoding, authorization",
   });
   if (cursor !== undefined) headers.set("x-assay-cursor", cursor);
-  if (gzip) headers.set("content-encoding", "gzip");
-  const body = streamFrom(gzip ? gzipped(pieces) : pieces);
-  return new Response(body, { headers, encodeBody: gzip ? "manual" : "automatic" });
+  return headers;
+}
+
+/** Whether the client says that it has this version. */
+export function isKnown(c: Context, version: string | undefined): boolean {
+  const known = c.req.header("if-none-match");
+  return (
+    version !== undefined &&
+    known !== undefined &&
+    known.split(",").some((tag) => tag.trim() === "*" || tag.includes(`"${version}"`))
+  );
 }
 
 /** Cloudflare, and Miniflare too, puts its own wishes into Accept-Encoding; the client's stand beside the request. */
@@ -48,11 +77,8 @@ function acceptsGzip(c: Context): boolean {
 }
 
 /** A stream that makes each piece when it is asked for. */
-function streamFrom(
-  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): ReadableStream<Uint8Array> {
-  const iterator =
-    Symbol.asyncIterator in pieces ? pieces[Symbol.asyncIterator]() : pieces[Symbol.iterator]();
+function streamFrom(pieces: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+  const iterator = pieces[Symbol.asyncIterator]();
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       const { done, value } = await iterator.next();
@@ -65,51 +91,16 @@ function streamFrom(
   });
 }
 
-/**
- * One gzip member made of pieces deflated on their own, each ended by a sync flush. The platform's CompressionStream
- * takes ten times as long: it has no faster level.
- */
-async function* gzipped(
-  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  let [crc, size] = [0, 0];
-  yield new Uint8Array([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255]);
-  for await (const piece of merged(pieces)) {
-    crc = crc32(piece, crc);
-    size = (size + piece.length) >>> 0;
-    yield deflateRawSync(piece, { level: 1, finishFlush: constants.Z_SYNC_FLUSH });
-  }
-  const end = new DataView(new ArrayBuffer(10));
-  end.setUint16(0, 0x0300); // an empty last block
-  end.setUint32(2, crc, true);
-  end.setUint32(6, size, true);
-  yield new Uint8Array(end.buffer);
-}
-
-/** Joins small pieces: each write into a stream costs as much as compressing some kB. */
-async function* merged(
-  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  enough = 65_536,
-): AsyncGenerator<Uint8Array> {
-  let waiting: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of pieces) {
-    waiting.push(piece);
-    size += piece.length;
-    if (size < enough) continue;
-    yield join(waiting, size);
-    [waiting, size] = [[], 0];
-  }
-  if (size) yield join(waiting, size);
-}
-
-function join(pieces: Uint8Array[], size: number): Uint8Array {
-  if (pieces.length === 1) return pieces[0]!;
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
+/** Returns the part of `size` bytes that a Range header asks for; undefined is the whole. Several ranges are answered whole. */
+export function parseRange(
+  header: string | undefined,
+  size: number,
+): { offset: number; length: number } | undefined {
+  const [, first = "", last = ""] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
+  if (first === "" && last === "") return undefined;
+  const offset = first === "" ? Math.max(0, size - Number(last)) : Number(first);
+  const end = first === "" || last === "" ? size : Math.min(Number(last) + 1, size);
+  if (offset >= size || end <= offset)
+    throw new ApiError("RANGE_NOT_SATISFIABLE", `invalid range: ${header} of ${size} bytes`);
+  return { offset, length: end - offset };
 }

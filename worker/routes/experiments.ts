@@ -1,7 +1,7 @@
 import { Hono } from "hono";
 import { ExperimentPatch, NewExperiment, type Experiment } from "../../wire/experiment.ts";
 import { parse } from "../../wire/parse.ts";
-import { tableToCSV, tableToIPC, tableToJSON, type Column } from "../../wire/table.ts";
+import type { Column } from "../../wire/table.ts";
 import { readJSON } from "../body.ts";
 import {
   archiveExperiment,
@@ -13,6 +13,7 @@ import {
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { formatOf, json, table } from "./answer.ts";
+import { blocksOf, encodeBlocks } from "./blocks.ts";
 
 export const experiments = new Hono<App>()
   .get(
@@ -30,21 +31,13 @@ export const experiments = new Hono<App>()
   )
   .on(
     "GET",
-    ["/experiments.arrow", "/experiments.csv", "/experiments.json"],
+    ["/experiments.arrow", "/experiments.csv", "/experiments.json", "/experiments.parquet"],
     route({ right: "reader", summary: "The experiments as a table" }),
     async (c) => {
       const columns = experimentsTable(
         await selectExperiments(c.env.DB, { archived: c.req.query("archived") === "true" }),
       );
-      const encoder = new TextEncoder();
-      return table(
-        c,
-        {
-          arrow: () => tableToIPC(columns),
-          csv: () => [encoder.encode(tableToCSV(columns))],
-          json: () => [encoder.encode(tableToJSON(columns))],
-        }[formatOf(c)](),
-      );
+      return table(c, encodeBlocks(formatOf(c), blocksOf(columns), {}));
     },
   )
   .post(

@@ -4,7 +4,7 @@ import { checkPath, maxFile, treeFromFiles, type RunFile } from "../../wire/file
 import { deleteFile, putFile, selectFile, selectFiles } from "../db/files.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
-import { json } from "./answer.ts";
+import { json, parseRange } from "./answer.ts";
 
 export const files = new Hono<App>()
   .get(
@@ -53,7 +53,8 @@ export const files = new Hono<App>()
       const headers = fileHeaders(file);
       if (c.req.header("if-none-match")?.includes(file.sha256))
         return new Response(null, { status: 304, headers });
-      const range = parseRange(c.req.header("range"), file, c.req.header("if-range"));
+      const isSame = c.req.header("if-range")?.includes(file.sha256) ?? true;
+      const range = isSame ? parseRange(c.req.header("range"), file.size) : undefined;
       headers.set("content-length", String(range?.length ?? file.size));
       if (range)
         headers.set(
@@ -132,20 +133,4 @@ function fileHeaders({ path, type, sha256 }: RunFile): Headers {
     "cache-control": "private, no-cache",
     etag: `"${sha256}"`,
   });
-}
-
-/** Returns the part of a file that a Range header asks for; undefined is the whole. Several ranges are answered whole. */
-function parseRange(
-  header: string | undefined,
-  { size, sha256 }: RunFile,
-  ifRange?: string,
-): { offset: number; length: number } | undefined {
-  const [, first = "", last = ""] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
-  if ((first === "" && last === "") || (ifRange !== undefined && !ifRange.includes(sha256)))
-    return undefined;
-  const offset = first === "" ? Math.max(0, size - Number(last)) : Number(first);
-  const end = first === "" || last === "" ? size : Math.min(Number(last) + 1, size);
-  if (offset >= size || end <= offset)
-    throw new ApiError("RANGE_NOT_SATISFIABLE", `invalid range: ${header} of ${size} bytes`);
-  return { offset, length: end - offset };
 }

@@ -1,30 +1,47 @@
-import { Hono } from "hono";
+import { Hono, type Context } from "hono";
+import { RE2JS } from "re2js";
 import * as v from "valibot";
-import { endOfStream } from "../../wire/arrow.ts";
-import { formatCursor, parseCursor, seenUpTo } from "../../wire/cursor.ts";
-import { ApiError } from "../../wire/error.ts";
-import { toJSON } from "../../wire/json.ts";
+import { formatCursor, parseCursor } from "../../wire/cursor.ts";
+import { ApiError, shown } from "../../wire/error.ts";
 import { parse } from "../../wire/parse.ts";
-import { arrowType, pointsBatch, pointsFromIPC, pointsHead } from "../../wire/point-ipc.ts";
-import { pointsFromJSON, takePoints, type Points } from "../../wire/point.ts";
-import { csvField, csvNumber } from "../../wire/table.ts";
+import { arrowType, pointsFromIPC } from "../../wire/point-ipc.ts";
+import { pointsFromJSON } from "../../wire/point.ts";
 import { readBytes, readJSON } from "../body.ts";
-import { appendPoints, readPoints } from "../db/points.ts";
-import { selectRun, selectRuns, type FoundRun } from "../db/runs.ts";
+import { keepAnswer, openAnswer } from "../db/answers.ts";
+import { readBuckets } from "../db/buckets.ts";
+import { fullTail } from "../db/compact.ts";
+import { digestOf } from "../db/events.ts";
+import { lotRangeOf, readPoints, type PointRun, type PointSelection } from "../db/points.ts";
+import { selectMetricKeys, selectPointRuns, selectRun } from "../db/runs.ts";
+import { appendPoints } from "../db/tail.ts";
+import { readWindows } from "../db/windows.ts";
 import type { App } from "../env.ts";
+import { inflated, type Piece } from "../gzip.ts";
 import { route } from "../route.ts";
-import { formatOf, json, table, type Format } from "./answer.ts";
-import { list, number, parseSender, SenderQuery, text } from "./query.ts";
+import { formatOf, isKnown, json, parseRange, table, tableHeaders } from "./answer.ts";
+import { encodeBlocks } from "./blocks.ts";
+import { compactLater } from "./compact-later.ts";
+import { arrowPieces } from "./points-arrow.ts";
+import { bucketBlocks, pointBlocks, wideBlocks } from "./points-blocks.ts";
+import { count, list, number, parseSender, SenderQuery, text, time } from "./query.ts";
 import { namedExperiments } from "./runs.ts";
 
 const PointsQuery = v.strictObject({
   experiment: v.optional(list),
   run: v.optional(list),
   key: v.optional(list),
+  prefix: v.optional(list),
+  regex: v.optional(text),
   from: v.optional(number),
   to: v.optional(number),
+  timeFrom: v.optional(time),
+  timeTo: v.optional(time),
   since: v.optional(text),
+  until: v.optional(text),
+  buckets: v.optional(count(100_000)),
+  layout: v.optional(v.pipe(text, v.picklist(["long", "wide"], "expected long or wide"))),
 });
+type PointsQuery = v.InferOutput<typeof PointsQuery>;
 
 export const points = new Hono<App>()
   .post(
@@ -51,168 +68,178 @@ export const points = new Hono<App>()
       const points = isArrow
         ? pointsFromIPC(await readBytes(c))
         : pointsFromJSON(await readJSON(c));
-      if (points.step.length) await appendPoints(c.env.DB, c.req.param("run"), writer, seq, points);
-      else await selectRun(c.env.DB, c.req.param("run"));
+      if (points.step.length) {
+        const { no, tail } = await appendPoints(c.env.DB, c.req.param("run"), writer, seq, points);
+        if (tail >= fullTail) compactLater(c, no);
+      } else await selectRun(c.env.DB, c.req.param("run"));
       return json(c, { accepted: points.step.length });
     },
   )
   .on(
     "GET",
-    ["/points.arrow", "/points.csv", "/points.json"],
+    ["/points.arrow", "/points.csv", "/points.json", "/points.parquet"],
     route({
       right: "reader",
       summary:
-        "Every point of runs (run, experiment: id or name; may repeat), by run, key and step; of some keys, steps from–to, or since a cursor",
+        "Every point of runs (run, experiment: id or name; may repeat), by run, key and step. Of keys (key, prefix: may repeat; regex: RE2), steps from–to, times timeFrom–timeTo (ms or ISO 8601), accepted since and until a cursor; those with until never change. buckets=n: at most n buckets of a series, first, last, min, max and counts of each. layout=wide: one run, a column for each key. .csv and .parquet answer HEAD and Range",
       query: PointsQuery,
+      answers: { 206: "the range asked for", 304: "as it was" },
     }),
     async (c) => {
       const query = parse(PointsQuery, c.req.queries(), "query");
-      const since = query.since === undefined ? undefined : parseCursor(query.since);
-      const runs = await selectPointRuns(c.env.DB, query);
-      const changed = since
-        ? runs.filter(({ no, touched }) => touched > seenUpTo(since, no))
-        : runs;
+      const selection = selectionOf(query);
+      const runs = await selectedRuns(c.env.DB, query);
+      if (query.layout === "wide") checkWide(query, runs);
       const cursor = formatCursor(
         runs.map(({ no, touched }) => [no, touched]),
-        since,
+        selection.since,
       );
-      const found = readPoints(c.env.DB, changed, {
-        keys: query.key,
-        from: query.from,
-        to: query.to,
-        since,
+      const changed = runs.filter((run) => {
+        const { after, upTo } = lotRangeOf(run, selection);
+        return upTo > after;
       });
-      return table(c, encode(formatOf(c), changed, found, cursor), cursor);
+      const isPinned = selection.until !== undefined;
+      const options = {
+        cursor: isPinned ? query.until! : cursor,
+        version: await versionOf(c, changed, selection),
+        isPinned,
+      };
+      const make = () => encode(c, changed, query, selection, options.cursor);
+      const isFile = ["csv", "parquet"].includes(formatOf(c));
+      if (isFile && (c.req.method === "HEAD" || c.req.header("range") !== undefined))
+        return file(c, make, options);
+      return table(c, make(), options);
     },
   );
 
+function selectionOf(query: PointsQuery): PointSelection {
+  const { from, to, timeFrom, timeTo, since, until, buckets, layout } = query;
+  if (from !== undefined && to !== undefined && from > to)
+    throw invalid(`invalid range of steps: from ${from} to ${to}`);
+  if (timeFrom !== undefined && timeTo !== undefined && timeFrom > timeTo)
+    throw invalid(`invalid range of times: from ${timeFrom} to ${timeTo}`);
+  if (buckets !== undefined && buckets < 2)
+    throw invalid(`invalid buckets: ${buckets} (expected 2 or more)`);
+  if (buckets !== undefined && layout === "wide")
+    throw invalid("buckets and layout=wide do not go together");
+  return {
+    key: keyTest(query),
+    from,
+    to,
+    timeFrom,
+    timeTo,
+    since: since === undefined ? undefined : parseCursor(since),
+    until: until === undefined ? undefined : parseCursor(until, "until"),
+  };
+}
+
+/** Whether a key is one of those named, begins as one of the prefixes, or matches. */
+function keyTest({ key, prefix, regex }: PointsQuery): PointSelection["key"] {
+  if (!key && !prefix && regex === undefined) return undefined;
+  const keys = new Set(key);
+  const pattern = regex === undefined ? undefined : compile(regex);
+  return (name) =>
+    keys.has(name) ||
+    (prefix?.some((begin) => name.startsWith(begin)) ?? false) ||
+    (pattern?.matcher(name).find() ?? false);
+}
+
+/** RE2 takes time linear in the text, whatever the pattern; the platform's own does not. */
+function compile(regex: string): RE2JS {
+  try {
+    return RE2JS.compile(regex);
+  } catch (error) {
+    throw invalid(`invalid regex: ${shown(regex)} (${(error as Error).message})`);
+  }
+}
+
+const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
+
 /** The runs asked for; a deleted run is still read when it is named itself. */
-async function selectPointRuns(
+async function selectedRuns(
   db: D1Database,
-  { experiment, run }: v.InferOutput<typeof PointsQuery>,
-): Promise<FoundRun[]> {
-  if (!experiment && !run)
-    throw new ApiError("INVALID_PARAMETER_VALUE", "missing run or experiment");
-  const byId = await Promise.all((run ?? []).map((id) => selectRun(db, id)));
+  { experiment, run }: Pick<PointsQuery, "experiment" | "run">,
+): Promise<PointRun[]> {
+  if (!experiment && !run) throw invalid("missing run or experiment");
   const { ids } = await namedExperiments(db, experiment ?? []);
-  const held = experiment ? await selectRuns(db, { experiments: ids }) : [];
-  const named = new Set(byId.map(({ id }) => id));
-  return [
-    ...byId.filter(({ id }, i) => byId.findIndex((other) => other.id === id) === i),
-    ...held.filter(({ id }) => !named.has(id)),
-  ];
+  return selectPointRuns(db, { experiments: experiment ? (ids ?? []) : [], runs: run ?? [] });
 }
 
-type Found = AsyncIterable<{ run: number; points: Points }>;
-
-function encode(
-  format: Format,
-  runs: FoundRun[],
-  found: Found,
-  cursor: string,
-): AsyncIterable<Uint8Array> {
-  if (format === "arrow") return arrowPieces(runs, found, cursor);
-  return textPieces(format === "csv" ? csvRows(runs, found) : jsonRows(runs, found));
+function checkWide({ experiment }: PointsQuery, runs: PointRun[]): void {
+  if (runs.length === 1 && !experiment) return;
+  throw invalid("layout=wide takes one run, named by run");
 }
 
-/** Record batches of up to 64k rows; what a run's end leaves over waits for the next run, so that batches stay large. */
-async function* arrowPieces(
-  runs: FoundRun[],
-  found: Found,
+/** A name for the rows that a request answers with: they follow from what is asked and from what each run had accepted. */
+async function versionOf(
+  c: Context,
+  runs: PointRun[],
+  { since, until }: PointSelection,
+): Promise<string> {
+  const { pathname, searchParams } = new URL(c.req.url);
+  searchParams.sort();
+  const held = runs.map((run) => {
+    const { after, upTo } = lotRangeOf(run, { since, until });
+    return [run.id, after, upTo];
+  });
+  return (await digestOf([pathname, searchParams.toString(), held])).slice(0, 32);
+}
+
+async function* encode(
+  c: Context<App>,
+  runs: PointRun[],
+  query: PointsQuery,
+  selection: PointSelection,
   cursor: string,
-): AsyncGenerator<Uint8Array> {
-  const keys = [...new Set(runs.flatMap(({ metrics }) => Object.keys(metrics)))].sort();
-  const keyAt = new Map(keys.map((key, k) => [key, k]));
-  yield* pointsHead(
-    runs.map(({ id }) => id),
-    keys,
-    cursor,
+): AsyncGenerator<Piece> {
+  const format = formatOf(c);
+  const ids = runs.map(({ id }) => id);
+  const all = await selectMetricKeys(
+    c.env.DB,
+    runs.map(({ no }) => no),
   );
-  let waiting: { run: number; points: Points }[] = [];
-  let size = 0;
-  for await (const { run, points } of found)
-    for (let at = 0; at < points.step.length; at += maxRows) {
-      const length = Math.min(maxRows, points.step.length - at);
-      waiting.push({
-        run,
-        points:
-          length === points.step.length
-            ? points
-            : takePoints(
-                points,
-                Uint32Array.from({ length }, (_, i) => at + i),
-              ),
-      });
-      size += length;
-      if (size < maxRows / 4) continue;
-      yield batch(waiting, size, keyAt);
-      [waiting, size] = [[], 0];
-    }
-  yield batch(waiting, size, keyAt); // an empty one if need be: some readers fail on a stream without any
-  yield endOfStream;
-}
-
-const maxRows = 65_536;
-
-function batch(
-  lots: { run: number; points: Points }[],
-  size: number,
-  keyAt: Map<string, number>,
-): Uint8Array {
-  const [run, key] = [new Int32Array(size), new Int32Array(size)];
-  const [step, time, value] = [
-    new Float64Array(size),
-    new Float64Array(size),
-    new Float64Array(size),
-  ];
-  let at = 0;
-  for (const { run: number, points } of lots) {
-    const places = points.keys.map((name) => keyAt.get(name)!);
-    run.fill(number, at, at + points.step.length);
-    for (let i = 0; i < points.key.length; i++) key[at + i] = places[points.key[i]!]!;
-    step.set(points.step, at);
-    time.set(points.time, at);
-    value.set(points.value, at);
-    at += points.step.length;
-  }
-  return pointsBatch(run, key, { step, time, value });
-}
-
-async function* textPieces(rows: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  for await (const text of rows) yield encoder.encode(text);
-}
-
-async function* csvRows(runs: FoundRun[], found: Found): AsyncGenerator<string> {
-  yield "run,key,step,time,value\r\n";
-  for await (const { run, points } of found) {
-    const heads = points.keys.map((key) => `${runs[run]!.id},${csvField(key)},`);
-    yield* chunks(points, (i) => {
-      const time = new Date(points.time[i]!).toISOString();
-      return `${heads[points.key[i]!]}${csvNumber(points.step[i]!)},${time},${csvNumber(points.value[i]!)}\r\n`;
-    });
+  const keys = selection.key ? all.filter(selection.key) : all;
+  if (query.buckets !== undefined) {
+    const series = readBuckets(c.env, runs, selection, query.buckets);
+    yield* encodeBlocks(format, bucketBlocks(ids, keys, series), { cursor });
+  } else if (query.layout === "wide") {
+    const windows = runs[0] ? readWindows(c.env, runs[0], selection) : nothing();
+    yield* encodeBlocks(format, wideBlocks(keys, windows), { cursor });
+  } else {
+    const parts = readPoints(c.env, runs, selection);
+    if (format === "arrow") yield* arrowPieces(ids, keys, parts, cursor);
+    else yield* encodeBlocks(format, pointBlocks(ids, keys, parts), { cursor });
   }
 }
 
-async function* jsonRows(runs: FoundRun[], found: Found): AsyncGenerator<string> {
-  let separator = "[";
-  for await (const { run, points } of found) {
-    const heads = points.keys.map(
-      (key) => `{"run":"${runs[run]!.id}","key":${JSON.stringify(key)},"step":`,
+async function* nothing(): AsyncGenerator<never> {}
+
+/** Answers with the size, or with a range, of an answer that is kept for the purpose. */
+async function file(
+  c: Context<App>,
+  make: () => AsyncIterable<Piece>,
+  options: { cursor: string; version: string; isPinned: boolean },
+): Promise<Response> {
+  const { version } = options;
+  const headers = tableHeaders(c, options);
+  headers.set("etag", `"${version}"`);
+  headers.set("accept-ranges", "bytes");
+  if (isKnown(c, version)) return new Response(null, { status: 304, headers });
+  const size = await keepAnswer(c.env.FILES, version, () => inflated(make()));
+  const condition = c.req.header("if-range");
+  const isSame = condition === undefined || condition.includes(version);
+  const range = isSame ? parseRange(c.req.header("range"), size) : undefined;
+  headers.set("content-length", String(range?.length ?? size));
+  if (range)
+    headers.set(
+      "content-range",
+      `bytes ${range.offset}-${range.offset + range.length - 1}/${size}`,
     );
-    yield* chunks(points, (i) => {
-      const row = `${separator}${heads[points.key[i]!]}${toJSON(points.step[i])},"time":${points.time[i]},"value":${toJSON(points.value[i])}}`;
-      separator = ",\n";
-      return row;
-    });
-  }
-  yield separator === "[" ? "[]\n" : "]\n";
-}
-
-function* chunks({ step }: Points, row: (i: number) => string, most = 8192): Generator<string> {
-  for (let at = 0; at < step.length; at += most) {
-    let text = "";
-    for (let i = at; i < Math.min(at + most, step.length); i++) text += row(i);
-    yield text;
-  }
+  const isEmpty = c.req.method === "HEAD" || size === 0;
+  return new Response(isEmpty ? null : await openAnswer(c.env.FILES, version, range), {
+    status: range ? 206 : 200,
+    headers,
+    // What is sent is the bytes that were counted.
+    encodeBody: "manual",
+  });
 }

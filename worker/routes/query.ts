@@ -21,6 +21,21 @@ export const number = v.pipe(
   v.transform(Number),
 );
 
+/** A parameter that is a time: ms since 1970, or ISO 8601, in UTC where it names no zone. */
+export const time = v.pipe(
+  text,
+  v.check((value) => !Number.isNaN(timeOf(value)), "expected ms since 1970 or ISO 8601"),
+  v.transform(timeOf),
+);
+
+function timeOf(value: string): number {
+  if (/^\d+(\.\d+)?$/.test(value)) return Number(value);
+  const [, day, clock, zone = "Z"] =
+    /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)?)?$/.exec(value) ??
+    [];
+  return Date.parse(clock === undefined ? String(day) : `${day}T${clock}${zone}`);
+}
+
 /** A parameter that is a whole number from 0. */
 export const count = (most: number) =>
   v.pipe(

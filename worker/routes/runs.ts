@@ -6,7 +6,6 @@ import { parse } from "../../wire/parse.ts";
 import { parseOrder, parseWhere } from "../../wire/query.ts";
 import { Finish, NewRun, RunPatch, type Run } from "../../wire/run.ts";
 import { runsTable } from "../../wire/runs-table.ts";
-import { tableToCSV, tableToIPC, tableToJSON } from "../../wire/table.ts";
 import { readJSON } from "../body.ts";
 import { selectExperiment, selectExperiments } from "../db/experiments.ts";
 import {
@@ -24,6 +23,8 @@ import {
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { formatOf, json, table } from "./answer.ts";
+import { compactLater } from "./compact-later.ts";
+import { blocksOf, encodeBlocks } from "./blocks.ts";
 import { count, list, text } from "./query.ts";
 
 const RunsQuery = v.strictObject({
@@ -38,7 +39,7 @@ const RunsQuery = v.strictObject({
 export const runs = new Hono<App>()
   .on(
     "GET",
-    ["/runs.arrow", "/runs.csv", "/runs.json"],
+    ["/runs.arrow", "/runs.csv", "/runs.json", "/runs.parquet"],
     route({
       right: "reader",
       summary:
@@ -61,16 +62,7 @@ export const runs = new Hono<App>()
         columns: query.columns?.flatMap((names) => names.split(",")),
         experimentName: nameOf,
       });
-      const encoder = new TextEncoder();
-      return table(
-        c,
-        {
-          arrow: () => tableToIPC(columns, { cursor }),
-          csv: () => [encoder.encode(tableToCSV(columns))],
-          json: () => [encoder.encode(tableToJSON(columns))],
-        }[formatOf(c)](),
-        cursor,
-      );
+      return table(c, encodeBlocks(formatOf(c), blocksOf(columns), { cursor }), { cursor });
     },
   )
   .post(
@@ -112,10 +104,9 @@ export const runs = new Hono<App>()
     route({ right: "writer", summary: "End a run as finished, failed or killed", body: Finish }),
     async (c) => {
       const finish = parse(Finish, await readJSON(c));
-      return answerRun(
-        c,
-        await finishRun(c.env.DB, c.req.param("run"), finish, c.get("visitor").who),
-      );
+      const run = await finishRun(c.env.DB, c.req.param("run"), finish, c.get("visitor").who);
+      if (run.points) compactLater(c, run.no);
+      return answerRun(c, run);
     },
   )
   .post(

@@ -1,0 +1,112 @@
+import { batchHead, endOfStream, timestampColumn } from "../../wire/arrow.ts";
+import { pointsHead } from "../../wire/point-ipc.ts";
+import type { Points } from "../../wire/point.ts";
+import type { Part } from "../db/points.ts";
+import { fragmentOf, repeatedInts, type Fragment, type Piece } from "../gzip.ts";
+
+const maxRows = 65_536;
+/** Batches are at least this long, where there are so many rows: each costs its reader some 30 µs. */
+const enoughRows = maxRows / 4;
+
+/**
+ * Encodes parts as an Arrow stream in record batches of up to 64k rows. What is stored goes out as it is stored; only the
+ * head of each batch and its columns of run and key are made, and what is not stored deflated.
+ */
+export async function* arrowPieces(
+  runs: string[],
+  keys: string[],
+  parts: AsyncIterable<Part>,
+  cursor: string,
+): AsyncGenerator<Piece> {
+  yield* pointsHead(runs, keys, cursor);
+  const places = new Map(keys.map((key, at) => [key, at]));
+  let [waiting, rows]: [Part[], number] = [[], 0];
+  let isEmpty = true;
+  for await (const whole of parts)
+    for (const part of upTo(maxRows, whole)) {
+      if (rows + part.rows > maxRows || rows >= enoughRows) {
+        yield* batch(waiting, rows, places);
+        [waiting, rows] = [[], 0];
+      }
+      waiting.push(part);
+      rows += part.rows;
+      isEmpty = false;
+    }
+  if (rows || isEmpty) yield* batch(waiting, rows, places); // some readers fail on a stream without any
+  yield endOfStream;
+}
+
+/** Cuts a part that is longer than a batch may be; stored parts never are. */
+function* upTo(most: number, part: Part): Generator<Part> {
+  if (part.rows <= most) return yield part;
+  const points = part.decode();
+  for (let begin = 0; begin < part.rows; begin += most) {
+    const end = Math.min(begin + most, part.rows);
+    const own: Points = {
+      keys: points.keys,
+      key: points.key.subarray(begin, end),
+      step: points.step.subarray(begin, end),
+      time: points.time.subarray(begin, end),
+      value: points.value.subarray(begin, end),
+    };
+    const spans: Part["spans"] = [];
+    for (const key of own.key) {
+      const last = spans.at(-1);
+      if (last?.key === key) last.rows++;
+      else spans.push({ key, rows: 1 });
+    }
+    yield { run: part.run, rows: end - begin, keys: points.keys, spans, decode: () => own };
+  }
+}
+
+function* batch(parts: Part[], rows: number, places: Map<string, number>): Generator<Piece> {
+  const keys = parts.flatMap((part) => part.spans.map(({ key }) => places.get(part.keys[key]!)!));
+  const keyRows = parts.flatMap((part) => part.spans.map((span) => span.rows));
+  const numbers = rows * 8;
+  yield fragmentOf(
+    batchHead(rows, [
+      [0, rows * 4],
+      [0, rows * 4],
+      [0, numbers],
+      [0, numbers],
+      [0, numbers],
+    ]),
+  );
+  yield repeatedInts(
+    parts.map(({ run }) => run),
+    parts.map((part) => part.rows),
+  );
+  yield repeatedInts(keys, keyRows);
+  for (const name of ["step", "time", "value"] as const) yield* columnPieces(parts, name);
+}
+
+/** A column of several parts: stored ones as they are, the others in between deflated together. */
+function* columnPieces(parts: Part[], name: "step" | "time" | "value"): Generator<Fragment> {
+  let waiting: Float64Array[] = [];
+  function* deflated(): Generator<Fragment> {
+    if (waiting.length) yield fragmentOf(bytesOf(name, concat(waiting)));
+    waiting = [];
+  }
+  for (const part of parts)
+    if (part.stored) {
+      yield* deflated();
+      yield part.stored[name];
+    } else waiting.push(part.decode()[name]);
+  yield* deflated();
+}
+
+function bytesOf(name: string, column: Float64Array): Uint8Array {
+  if (name === "time") return timestampColumn(column).buffers[1]!;
+  return new Uint8Array(column.buffer, column.byteOffset, column.byteLength);
+}
+
+function concat(columns: Float64Array[]): Float64Array {
+  if (columns.length === 1) return columns[0]!;
+  const all = new Float64Array(columns.reduce((n, { length }) => n + length, 0));
+  let at = 0;
+  for (const column of columns) {
+    all.set(column, at);
+    at += column.length;
+  }
+  return all;
+}

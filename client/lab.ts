@@ -29,11 +29,23 @@ export interface RunsOptions {
 export interface PointsSelection {
   experiment?: string | string[];
   run?: string | string[];
+  /** metric keys, what they begin with, and an RE2 expression they match; any of the three will do */
   key?: string | string[];
+  prefix?: string | string[];
+  regex?: string;
   /** the least and greatest step */
   from?: number;
   to?: number;
+  /** the earliest and latest time: ms since 1970, a Date, or ISO 8601 */
+  timeFrom?: number | string | Date;
+  timeTo?: number | string | Date;
+  /** what was accepted after one cursor, and up to another: a table with `until` never changes */
   since?: string;
+  until?: string;
+  /** at most so many buckets of each series instead of its points: first, last, min, max and counts of each */
+  buckets?: number;
+  /** "wide" has a row for each step and time and a column for each key, and takes one run; defaults to "long" */
+  layout?: "long" | "wide";
 }
 
 /** A run to start. */
@@ -77,10 +89,15 @@ export class Lab {
 
   /** Returns every point of an experiment, or of what is selected, as a table of run, key, step, time and value. */
   points(selection: string | PointsSelection): Promise<Table> {
-    return this.#table(
-      "/points.arrow",
-      typeof selection === "string" ? { experiment: selection } : { ...selection },
-    );
+    return this.#table("/points.arrow", queryOf(selection));
+  }
+
+  /** Returns the same points as a file: csv, json, parquet or an Arrow stream. */
+  async pointsFile(
+    selection: string | PointsSelection,
+    format: "arrow" | "csv" | "json" | "parquet",
+  ): Promise<Response> {
+    return this.#api.request("GET", `/points.${format}`, { query: queryOf(selection) });
   }
 
   async #table(
@@ -209,6 +226,13 @@ export class Lab {
     }
     return outcomes;
   }
+}
+
+function queryOf(selection: string | PointsSelection) {
+  if (typeof selection === "string") return { experiment: selection };
+  const { timeFrom, timeTo, ...others } = selection;
+  const time = (at: number | string | Date | undefined) => (at instanceof Date ? at.getTime() : at);
+  return { ...others, timeFrom: time(timeFrom), timeTo: time(timeTo) };
 }
 
 /** Returns a table's cursor: given as `since`, the next table holds only what changed. */

@@ -81,6 +81,16 @@ async function* fragmentsOf(
   if (size) yield fragmentOf(joinBytes(waiting, size));
 }
 
+/** Returns fragments as one. */
+export function joinFragments(fragments: Fragment[]): Fragment {
+  let [crc, size] = [0, 0];
+  for (const fragment of fragments) {
+    crc = concatCRC(crc, fragment.crc, fragment.size);
+    size += fragment.size;
+  }
+  return { bytes: joinBytes(fragments.map(({ bytes }) => bytes)), crc, size };
+}
+
 /** Joins small pieces: each write into a stream costs as much as deflating some kB. */
 async function* merged(
   pieces: AsyncIterable<Uint8Array>,
@@ -88,6 +98,10 @@ async function* merged(
 ): AsyncGenerator<Uint8Array> {
   let [waiting, size]: [Uint8Array[], number] = [[], 0];
   for await (const piece of pieces) {
+    if (size && piece.length >= enough) {
+      yield joinBytes(waiting, size);
+      [waiting, size] = [[], 0];
+    }
     waiting.push(piece);
     size += piece.length;
     if (size < enough) continue;
@@ -113,59 +127,51 @@ export function joinBytes(
 }
 
 /**
- * Returns an int32 column in which few values repeat often, such as the places of runs and keys in their dictionaries,
- * as a fragment, padded to 8 bytes. It writes the deflate codes itself, one copy for each 258 bytes, which takes a
- * hundredth of the time that finding the repeats does.
+ * Returns int32 numbers of which few repeat often, such as the places of runs and keys in their dictionaries, as a
+ * fragment. It writes the deflate codes itself, one copy for each 258 bytes, which takes a hundredth of the time that
+ * finding the repeats does.
  */
 export function repeatedInts(values: ArrayLike<number>, counts: ArrayLike<number>): Fragment {
   let rows = 0;
   for (let i = 0; i < counts.length; i++) rows += counts[i]!;
-  const column = new Int32Array(rows + (rows & 1));
+  if (scratch.length < rows) scratch = new Int32Array(rows);
   const bits = new BitWriter(64 + counts.length * 10 + (rows >> 5));
   bits.put(0b010, 3); // a block of fixed codes, not the last
   for (let i = 0, at = 0; i < counts.length; i++) {
     const count = counts[i]!;
     if (count === 0) continue;
-    column.fill(values[i]!, at, (at += count));
-    putInt(bits, values[i]!);
-    let left = (count - 1) * 4;
+    scratch.fill(values[i]!, at, (at += count));
+    // Mostly only the first byte differs from the number before, and the other three are a copy as well.
+    const isNear = i > 0 && counts[i - 1]! > 0 && values[i]! >>> 8 === values[i - 1]! >>> 8;
+    putInt(bits, values[i]!, isNear ? 1 : 4);
+    let left = (count - 1) * 4 + (isNear ? 3 : 0);
     // What is left after a copy is 0 or enough for another, which takes 3 bytes or more.
     while (left > 258) left -= putCopy(bits, left < 261 ? 128 : 258);
     if (left) putCopy(bits, left);
   }
-  if (rows & 1) putInt(bits, 0);
   bits.put(0, 7); // the end of the block
   bits.put(0, 3); // an empty stored block brings the stream to a byte's end
-  const raw = new Uint8Array(column.buffer);
+  const raw = new Uint8Array(scratch.buffer, 0, rows * 4);
   return { bytes: bits.finish(), crc: crc32(raw), size: raw.length };
 }
 
-function putInt(bits: BitWriter, value: number): void {
-  for (let shift = 0; shift < 32; shift += 8) {
+/** What the numbers are written into for their CRC; fresh memory would take longer to get than to fill. */
+let scratch = new Int32Array(65_536);
+
+/** Puts the first bytes of a number. */
+function putInt(bits: BitWriter, value: number, bytes: number): void {
+  for (let shift = 0; shift < bytes * 8; shift += 8) {
     const byte = (value >>> shift) & 255;
-    if (byte < 144) bits.putCode(0x30 + byte, 8);
-    else bits.putCode(0x190 + byte - 144, 9);
+    bits.put(literals[byte]!, byte < 144 ? 8 : 9);
   }
 }
 
 /** Copies `length` bytes, 3 to 258, from 4 bytes before. */
 function putCopy(bits: BitWriter, length: number): number {
-  if (length === 258) bits.putCode(0xc5, 8);
-  else {
-    let code = 0;
-    while (code < 27 && lengthBase[code + 1]! <= length) code++;
-    if (code < 23) bits.putCode(code + 1, 7);
-    else bits.putCode(0xc0 + code - 23, 8);
-    bits.put(length - lengthBase[code]!, code < 4 ? 0 : (code >> 2) - 1);
-  }
-  bits.putCode(3, 5);
+  const { code, size } = copies[length]!;
+  bits.put(code, size);
   return length;
 }
-
-/** The least length of each of the codes 257 to 284. */
-const lengthBase = Array.from({ length: 28 }, (_, code) =>
-  code < 4 ? 3 + code : 3 + ((4 + (code & 3)) << ((code >> 2) - 1)),
-);
 
 class BitWriter {
   #bytes: Uint8Array;
@@ -177,7 +183,7 @@ class BitWriter {
     this.#bytes = new Uint8Array(size);
   }
 
-  /** Puts a number of up to 16 bits, its least bit first. */
+  /** Puts a number of up to 24 bits, its least bit first. */
   put(value: number, count: number): void {
     this.#bits |= value << this.#count;
     this.#count += count;
@@ -188,13 +194,6 @@ class BitWriter {
     }
   }
 
-  /** Puts a Huffman code, its greatest bit first. */
-  putCode(code: number, count: number): void {
-    let reversed = 0;
-    for (let i = 0; i < count; i++) reversed |= ((code >> i) & 1) << (count - 1 - i);
-    this.put(reversed, count);
-  }
-
   /** Fills up the byte, and returns all with the lengths of the empty stored block behind. */
   finish(): Uint8Array {
     if (this.#count) this.put(0, 8 - this.#count);
@@ -202,6 +201,35 @@ class BitWriter {
     return this.#bytes.subarray(0, this.#at + 4);
   }
 }
+
+/** A Huffman code stands with its greatest bit first, where all else has its least bit first. */
+function reversed(code: number, size: number): number {
+  let bits = 0;
+  for (let i = 0; i < size; i++) bits |= ((code >> i) & 1) << (size - 1 - i);
+  return bits;
+}
+
+/** The fixed codes of the bytes. */
+const literals = Uint16Array.from({ length: 256 }, (_, byte) =>
+  byte < 144 ? reversed(0x30 + byte, 8) : reversed(0x190 + byte - 144, 9),
+);
+
+/** The fixed code for a copy of each length: that of the length, what it lacks, and that of the distance 4. */
+const copies = Array.from({ length: 259 }, (_, length) => {
+  const base = (code: number) =>
+    code < 4 ? 3 + code : 3 + ((4 + (code & 3)) << ((code >> 2) - 1));
+  let code = 0;
+  while (code < 27 && base(code + 1) <= length) code++;
+  if (length === 258) code = 28;
+  const size = code < 23 ? 7 : 8;
+  const extra = code < 4 || code === 28 ? 0 : (code >> 2) - 1;
+  const lacks = code === 28 ? 0 : length - base(code);
+  const symbol = reversed(code < 23 ? code + 1 : 0xc0 + code - 23, size);
+  return {
+    code: symbol | (lacks << size) | (reversed(3, 5) << (size + extra)),
+    size: size + extra + 5,
+  };
+});
 
 /**
  * Returns the CRC-32 of two lots of bytes, one after the other, from their own: multiplies the first by x^(8·size) in

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { timestampColumn, timesFromTimestamps } from "../wire/arrow.ts";
 import {
@@ -11,6 +10,7 @@ import {
 import { emptyPoints, type Points } from "../wire/point.ts";
 import { fragmentOf, inflateFragment, joinBytes, type Fragment } from "./gzip.ts";
 import { sliceLots, sortLots, spansOf, type LotPoints, type Span } from "./lot-points.ts";
+import { packNumbers, unpackNumbers } from "./numbers.ts";
 
 /**
  * A segment is sorted points of one run as they will be sent: groups of rows, of each the deflated Arrow buffers of step,
@@ -20,7 +20,7 @@ import { sliceLots, sortLots, spansOf, type LotPoints, type Span } from "./lot-p
 export interface Segment {
   keys: string[];
   /** the lots that occur, rising */
-  lots: Float64Array;
+  lots: number[];
   groups: Group[];
   levels: Level[];
   /** how many of the bytes are groups */
@@ -57,14 +57,13 @@ const maxKeysText = 500_000;
 const levelRows = 1024;
 const rowsPerBucket = 64;
 
-/** Returns sorted points as the bytes of a segment and what describes them, packed as text. */
-export function encodeSegment(points: LotPoints): {
-  segment: Segment;
-  bytes: Uint8Array;
-  contents: string;
-} {
-  const lots = Float64Array.from(new Set(points.lot)).sort();
-  const placeOf = new Map(Array.from(lots, (lot, i) => [lot, i]));
+/** Returns sorted points as the bytes of a segment and what describes them, packed as text; `level` is deflate's. */
+export function encodeSegment(
+  points: LotPoints,
+  level: number,
+): { segment: Segment; bytes: Uint8Array; contents: string } {
+  const lots = [...new Set(points.lot)].sort((a, b) => a - b);
+  const placeOf = new Map(lots.map((lot, i) => [lot, i]));
   const place = Uint32Array.from(points.lot, (lot) => placeOf.get(lot)!);
   const data: Uint8Array[] = [];
   const lotData: Uint8Array[] = [];
@@ -73,11 +72,11 @@ export function encodeSegment(points: LotPoints): {
   for (let begin = 0; begin < points.step.length; begin += groupRows) {
     const end = Math.min(begin + groupRows, points.step.length);
     const times = points.time.subarray(begin, end);
-    const step = fragmentOf(bytesOf(points.step.subarray(begin, end)), { level: 4 });
-    const time = fragmentOf(timestampColumn(times).buffers[1]!, { level: 4 });
+    const step = fragmentOf(bytesOf(points.step.subarray(begin, end)), { level });
+    const time = fragmentOf(timestampColumn(times).buffers[1]!, { level });
     // Series of many kinds stand one behind the other: codes made for each few of them fit better.
-    const value = fragmentOf(bytesOf(points.value.subarray(begin, end)), { level: 4, memLevel: 6 });
-    const lot = fragmentOf(bytesOf(place.subarray(begin, end)), { level: 6 });
+    const value = fragmentOf(bytesOf(points.value.subarray(begin, end)), { level, memLevel: 6 });
+    const lot = fragmentOf(bytesOf(place.subarray(begin, end)), { level });
     const about = ({ bytes, crc }: Fragment) => ({ length: bytes.length, crc });
     groups.push({
       rows: end - begin,
@@ -166,7 +165,7 @@ export function decodeGroup(keys: string[], group: Group, bytes: Uint8Array): Po
 }
 
 /** Returns the lots of a group's rows from its lots' bytes. */
-export function decodeLots(lots: Float64Array, group: Group, bytes: Uint8Array): Float64Array {
+export function decodeLots(lots: number[], group: Group, bytes: Uint8Array): Float64Array {
   const { crc } = group.fragments.lot;
   const raw = inflateFragment({ bytes, crc, size: group.rows * 4 });
   return Float64Array.from(new Uint32Array(wholeBuffer(raw)), (place) => lots[place]!);
@@ -203,65 +202,86 @@ export function unpackBuckets(bytes: Uint8Array, exponent: number): Buckets {
   return buckets;
 }
 
-/** A segment's description at rest: its numbers in one float64 array, deflated, in base64. Its keys stand beside it. */
+/** A segment's description at rest: its numbers, column by column, as text. Its keys stand beside it. */
 function packContents({ lots, groups, levels }: Segment): string {
-  const numbers = [groups.length, lots.length, levels.length];
-  for (const { rows, fragments, minTime, maxTime, spans } of groups) {
-    numbers.push(rows, minTime, maxTime, spans.length);
-    for (const { length, crc } of Object.values(fragments)) numbers.push(length, crc);
-  }
-  for (const name of ["key", "rows", "first", "last"] as const)
-    for (const { spans } of groups) for (const span of spans) numbers.push(span[name]);
-  let before = 0;
-  for (const lot of lots) {
-    numbers.push(lot - before);
-    before = lot;
-  }
-  for (const { key, exponent, length } of levels) numbers.push(key, exponent, length);
-  return deflateRawSync(bytesOf(Float64Array.from(numbers))).toString("base64");
+  const spans = groups.flatMap((group) => group.spans);
+  return packNumbers([
+    groups.length,
+    spans.length,
+    lots.length,
+    levels.length,
+    ...groups.map(({ rows }) => rows),
+    ...groups.map((group) => group.spans.length),
+    ...groups.map(({ minTime }) => minTime),
+    ...groups.map(({ maxTime }) => maxTime),
+    ...columns.flatMap((name) => groups.map(({ fragments }) => fragments[name].length)),
+    ...columns.flatMap((name) => groups.map(({ fragments }) => fragments[name].crc)),
+    ...spans.map(({ key }) => key),
+    ...spans.map(({ rows }) => rows),
+    ...spans.map(({ first }) => first),
+    ...spans.map(({ last }) => last),
+    ...lots,
+    ...levels.map(({ key }) => key),
+    ...levels.map(({ exponent }) => exponent),
+    ...levels.map(({ length }) => length),
+  ]);
 }
+
+const columns = ["step", "time", "value", "lot"] as const;
 
 /** Returns the segment that packContents described. */
 export function unpackContents(contents: string, keys: string[]): Segment {
-  const numbers = new Float64Array(wholeBuffer(inflateRawSync(Buffer.from(contents, "base64"))));
-  let n = 0;
-  const next = () => numbers[n++]!;
-  const [groupCount, lotCount, levelCount] = [next(), next(), next()];
-  let at = 0;
-  let lotsAt = 0;
-  const spanCounts: number[] = [];
-  const groups = Array.from({ length: groupCount }, (): Group => {
-    const [rows, minTime, maxTime] = [next(), next(), next()];
-    spanCounts.push(next());
-    const fragment = () => ({ length: next(), crc: next() });
-    const [step, time, value, lot] = [fragment(), fragment(), fragment(), fragment()];
-    const group = { rows, at, lotsAt, fragments: { step, time, value, lot }, minTime, maxTime };
-    at += step.length + time.length + value.length;
-    lotsAt += lot.length;
-    return { ...group, spans: [] };
-  });
-  const spanTotal = spanCounts.reduce((a, b) => a + b, 0);
-  let span = 0;
-  groups.forEach((group, g) => {
-    group.lotsAt += at;
-    for (let i = 0; i < spanCounts[g]!; i++, span++)
-      group.spans.push({
-        key: numbers[n + span]!,
-        rows: numbers[n + spanTotal + span]!,
-        first: numbers[n + 2 * spanTotal + span]!,
-        last: numbers[n + 3 * spanTotal + span]!,
+  const numbers = unpackNumbers(contents);
+  const [groupCount, spanCount, lotCount, levelCount] = numbers as [number, number, number, number];
+  const groupsAt = 4;
+  const spansAt = groupsAt + 12 * groupCount;
+  const lotsAt = spansAt + 4 * spanCount;
+  const levelsAt = lotsAt + lotCount;
+  const groups: Group[] = [];
+  let [at, lotAt, span] = [0, 0, spansAt];
+  for (let g = 0; g < groupCount; g++) {
+    const field = (column: number) => numbers[groupsAt + column * groupCount + g]!;
+    const fragment = (column: number) => ({ length: field(4 + column), crc: field(8 + column) });
+    const fragments = {
+      step: fragment(0),
+      time: fragment(1),
+      value: fragment(2),
+      lot: fragment(3),
+    };
+    const spans: Span[] = [];
+    for (const end = span + field(1); span < end; span++)
+      spans.push({
+        key: numbers[span]!,
+        rows: numbers[span + spanCount]!,
+        first: numbers[span + 2 * spanCount]!,
+        last: numbers[span + 3 * spanCount]!,
       });
-  });
-  n += 4 * spanTotal;
-  let lot = 0;
-  const lots = Float64Array.from({ length: lotCount }, () => (lot += next()));
-  let levelAt = at + lotsAt;
-  const levels = Array.from({ length: levelCount }, (): Level => {
-    const level = { key: next(), exponent: next(), at: levelAt, length: next() };
-    levelAt += level.length;
-    return level;
-  });
-  return { keys, lots, groups, levels, dataSize: at };
+    const group = {
+      rows: field(0),
+      at,
+      lotsAt: lotAt,
+      fragments,
+      minTime: field(2),
+      maxTime: field(3),
+      spans,
+    };
+    groups.push(group);
+    at += groupSize(group);
+    lotAt += fragments.lot.length;
+  }
+  for (const group of groups) group.lotsAt += at;
+  let levelAt = at + lotAt;
+  const levels: Level[] = [];
+  for (let i = levelsAt; i < levelsAt + levelCount; i++) {
+    const [key, exponent, length] = [
+      numbers[i]!,
+      numbers[i + levelCount]!,
+      numbers[i + 2 * levelCount]!,
+    ];
+    levels.push({ key, exponent, at: levelAt, length });
+    levelAt += length;
+  }
+  return { keys, lots: numbers.slice(lotsAt, levelsAt), groups, levels, dataSize: at };
 }
 
 /** Cuts sorted points, in chunks of any size, into segments that fit into memory and their descriptions into a row. */

@@ -1,8 +1,9 @@
-// npm run bench [log-call] [ingest] [start] [size]: measures, and prints both sides of each comparison from one run.
+// npm run bench [log-call] [ingest] [points] [start] [size]: measures, and prints both sides of each comparison from one run.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { ingest } from "./ingest.ts";
 import { logCall } from "./log-call.ts";
+import { points } from "./points/index.ts";
 import { sizes } from "./size.ts";
 import { startUp } from "./start.ts";
 
@@ -14,6 +15,7 @@ const benches: Record<string, () => void | Promise<void>> = {
   size: sizes,
   start: startUp,
   ingest,
+  points,
   "log-call": logCall,
 };
 const wanted = process.argv.slice(2);

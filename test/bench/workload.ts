@@ -58,7 +58,9 @@ function seriesOf(kind: number, random: () => number): Series {
     let mean = NaN;
     return (step) => (mean = Number.isNaN(mean) ? noisy(step) : 0.98 * mean + 0.02 * noisy(step));
   }
-  if (kind < 38) return (step) => 1e-3 * Math.min(1, (step + 1) / 50) * 0.999 ** step;
+  if (kind === 35) return (step) => 1e-3 * 0.5 ** Math.floor(step / 200);
+  if (kind === 36) return (step) => 1e-3 * Math.min(1, (step + 1) / 50);
+  if (kind === 37) return (step) => 5e-4 * (1 + Math.cos((Math.PI * step) / 2000));
   if (kind < 43) return (step) => step * (kind - 37) * 128;
   if (kind < 48) {
     const scale = 10 ** (kind % 4);

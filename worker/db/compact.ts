@@ -30,37 +30,40 @@ const maxMerge = 8_000_000;
  */
 export async function compactRun(stores: Stores, run: number): Promise<void> {
   try {
-    while (await compactTail(stores, run));
-    while (await mergeRun(stores, run));
+    const { state } = (await stores.DB.prepare("SELECT state FROM runs WHERE no = ?")
+      .bind(run)
+      .first<{ state: string }>()) ?? { state: "purged" };
+    const hasEnded = state !== "running" && state !== "scheduled";
+    while (await compactTail(stores, run, hasEnded));
+    while (await mergeRun(stores, run, hasEnded));
   } catch (error) {
     if (!isOvertaken(error)) throw error;
   }
 }
 
 /** Moves the oldest rows of a run's tail, up to a segment's worth, into a stretch. Returns whether there may be more. */
-async function compactTail({ DB, FILES }: Stores, run: number): Promise<boolean> {
+async function compactTail(
+  { DB, FILES }: Stores,
+  run: number,
+  hasEnded: boolean,
+): Promise<boolean> {
   const all = [{ run, after: 0, upTo: Number.MAX_SAFE_INTEGER }];
   const { results: rows } = await selectTail(DB, all, segmentRows).all<TailRow>();
   if (!rows.length) return false;
   const points = sortLots(rows.map(pointsOf));
-  await replace(
-    { DB, FILES },
-    run,
-    [points],
-    [
-      DB.prepare("DELETE FROM tail WHERE run = ? AND at IN (SELECT value FROM json_each(?))").bind(
-        run,
-        JSON.stringify(rows.map(({ at }) => at)),
-      ),
-      expectChanges(DB, rows.length),
-      DB.prepare("UPDATE runs SET tail = tail - ? WHERE no = ?").bind(points.step.length, run),
-      ...planReceipts(rows).map(({ writer, first, last, digests }) =>
-        DB.prepare(
-          "INSERT INTO receipts (workspace, run, writer, first, last, digests) VALUES (?, ?, ?, ?, ?, ?)",
-        ).bind(workspace, run, writer, first, last, digests),
-      ),
-    ],
-  );
+  await replace({ DB, FILES }, run, [points], hasEnded, [
+    DB.prepare("DELETE FROM tail WHERE run = ? AND at IN (SELECT value FROM json_each(?))").bind(
+      run,
+      JSON.stringify(rows.map(({ at }) => at)),
+    ),
+    expectChanges(DB, rows.length),
+    DB.prepare("UPDATE runs SET tail = tail - ? WHERE no = ?").bind(points.step.length, run),
+    ...planReceipts(rows).map(({ writer, first, last, digests }) =>
+      DB.prepare(
+        "INSERT INTO receipts (workspace, run, writer, first, last, digests) VALUES (?, ?, ?, ?, ?, ?)",
+      ).bind(workspace, run, writer, first, last, digests),
+    ),
+  ]);
   return points.step.length >= segmentRows;
 }
 
@@ -69,10 +72,14 @@ async function replace(
   { DB, FILES }: Stores,
   run: number,
   chunks: AsyncIterable<LotPoints> | Iterable<LotPoints>,
+  hasEnded: boolean,
   statements: D1PreparedStatement[],
 ): Promise<void> {
   const stored: Omit<SegmentRow, "stretch" | "part">[] = [];
-  for await (const points of cutSegments(chunks)) stored.push(await putSegment(FILES, run, points));
+  // What is merged again soon is deflated quickly, what stays as well as it goes.
+  const level = hasEnded ? 6 : 1;
+  for await (const points of cutSegments(chunks))
+    stored.push(await putSegment(FILES, run, points, level));
   try {
     await DB.batch([...statements, ...insertStretch(DB, stored)]);
   } catch (error) {
@@ -102,14 +109,9 @@ export function planReceipts(
 }
 
 /** Merges some stretches of a run into one, as planned. Returns whether it did. */
-async function mergeRun({ DB, FILES }: Stores, run: number): Promise<boolean> {
+async function mergeRun({ DB, FILES }: Stores, run: number, hasEnded: boolean): Promise<boolean> {
   const all = [{ run, after: 0, upTo: Number.MAX_SAFE_INTEGER }];
-  const [found, state] = await DB.batch<SegmentRow & { state: string }>([
-    selectSegments(DB, all),
-    DB.prepare("SELECT state FROM runs WHERE no = ?").bind(run),
-  ]);
-  const rows = found!.results;
-  const hasEnded = !["running", "scheduled"].includes(state!.results[0]?.state ?? "");
+  const { results: rows } = await selectSegments(DB, all).all<SegmentRow>();
   const stretches = [...Map.groupBy(rows, ({ stretch }) => stretch).values()];
   const chosen = planMerge(stretches, hasEnded);
   if (!chosen) return false;
@@ -117,7 +119,7 @@ async function mergeRun({ DB, FILES }: Stores, run: number): Promise<boolean> {
   const sources = chosen.map((segments) => readStretch(FILES, segments, keyLists));
   const old = chosen.flat();
   const objects = JSON.stringify(old.map(({ object }) => object));
-  await replace({ DB, FILES }, run, mergeSorted(sources), [
+  await replace({ DB, FILES }, run, mergeSorted(sources), hasEnded, [
     retireSegments(DB, "? AND object IN (SELECT value FROM json_each(?))", [run, objects]),
     DB.prepare(
       "DELETE FROM segments WHERE run = ? AND object IN (SELECT value FROM json_each(?))",

@@ -57,8 +57,9 @@ export async function putSegment(
   bucket: R2Bucket,
   run: number,
   points: LotPoints,
+  level: number,
 ): Promise<Omit<SegmentRow, "stretch" | "part">> {
-  const { segment, bytes, contents } = encodeSegment(points);
+  const { segment, bytes, contents } = encodeSegment(points, level);
   const object = `${prefix}${workspace}/${newId()}`;
   const stored = await bucket.put(object, bytes, {
     onlyIf: { etagDoesNotMatch: "*" },

@@ -2,7 +2,7 @@ import { batchHead, endOfStream, timestampColumn } from "../../wire/arrow.ts";
 import { pointsHead } from "../../wire/point-ipc.ts";
 import type { Points } from "../../wire/point.ts";
 import type { Part } from "../db/points.ts";
-import { fragmentOf, repeatedInts, type Fragment, type Piece } from "../gzip.ts";
+import { fragmentOf, joinFragments, repeatedInts, type Fragment, type Piece } from "../gzip.ts";
 
 const maxRows = 65_536;
 /** Batches are at least this long, where there are so many rows: each costs its reader some 30 µs. */
@@ -25,14 +25,14 @@ export async function* arrowPieces(
   for await (const whole of parts)
     for (const part of upTo(maxRows, whole)) {
       if (rows + part.rows > maxRows || rows >= enoughRows) {
-        yield* batch(waiting, rows, places);
+        yield batch(waiting, rows, places);
         [waiting, rows] = [[], 0];
       }
       waiting.push(part);
       rows += part.rows;
       isEmpty = false;
     }
-  if (rows || isEmpty) yield* batch(waiting, rows, places); // some readers fail on a stream without any
+  if (rows || isEmpty) yield batch(waiting, rows, places); // some readers fail on a stream without any
   yield endOfStream;
 }
 
@@ -59,26 +59,52 @@ function* upTo(most: number, part: Part): Generator<Part> {
   }
 }
 
-function* batch(parts: Part[], rows: number, places: Map<string, number>): Generator<Piece> {
-  const keys = parts.flatMap((part) => part.spans.map(({ key }) => places.get(part.keys[key]!)!));
-  const keyRows = parts.flatMap((part) => part.spans.map((span) => span.rows));
-  const numbers = rows * 8;
-  yield fragmentOf(
-    batchHead(rows, [
-      [0, rows * 4],
-      [0, rows * 4],
-      [0, numbers],
-      [0, numbers],
-      [0, numbers],
-    ]),
-  );
-  yield repeatedInts(
+/** Makes a record batch of parts: one fragment, as what follows it has hundreds to write otherwise. */
+function batch(parts: Part[], rows: number, places: Map<string, number>): Fragment {
+  const [index, number] = [rows * 4, rows * 8];
+  const head = batchHead(rows, [
+    [0, index],
+    [0, index],
+    [0, number],
+    [0, number],
+    [0, number],
+  ]);
+  const runs = repeatedInts(
     parts.map(({ run }) => run),
     parts.map((part) => part.rows),
   );
-  yield repeatedInts(keys, keyRows);
-  for (const name of ["step", "time", "value"] as const) yield* columnPieces(parts, name);
+  const padding = rows % 2 ? [repeatedInts([0], [1])] : [];
+  return joinFragments([
+    fragmentOf(head),
+    runs,
+    ...padding,
+    ...keyPieces(parts, places),
+    ...padding,
+    ...columnPieces(parts, "step"),
+    ...columnPieces(parts, "time"),
+    ...columnPieces(parts, "value"),
+  ]);
 }
+
+/** The column of keys, part by part: runs of one experiment mostly have the same keys as often, and so the same bytes. */
+function* keyPieces(parts: Part[], places: Map<string, number>): Generator<Fragment> {
+  let before: { part: Part; fragment: Fragment } | undefined;
+  for (const part of parts) {
+    if (!before || !hasSameKeys(before.part, part)) {
+      const fragment = repeatedInts(
+        part.spans.map(({ key }) => places.get(part.keys[key]!)!),
+        part.spans.map((span) => span.rows),
+      );
+      before = { part, fragment };
+    }
+    yield before.fragment;
+  }
+}
+
+const hasSameKeys = (a: Part, b: Part): boolean =>
+  a.keys === b.keys &&
+  a.spans.length === b.spans.length &&
+  a.spans.every(({ key, rows }, i) => key === b.spans[i]!.key && rows === b.spans[i]!.rows);
 
 /** A column of several parts: stored ones as they are, the others in between deflated together. */
 function* columnPieces(parts: Part[], name: "step" | "time" | "value"): Generator<Fragment> {

@@ -72,7 +72,7 @@ test.for([
   [["log", "--experiment", "x", "--tag", "=v"], "invalid --tag: =v (expected name=value)"],
   [["log", "--nonsense"], "Unknown option '--nonsense'"],
   [["points"], "missing --experiment or --run"],
-  [["points", "--run", "x", "--from", "here"], "invalid --from: here (expected a step)"],
+  [["points", "--run", "x", "--from", "here"], "invalid --from: here (expected a number)"],
   [["runs", "--limit", "-1"], "--limit"],
   [["runs", "--limit", "many"], "invalid --limit: many (expected a whole number)"],
   [["get"], "missing run"],

@@ -1,0 +1,131 @@
+// The Worker with two routes more. /bench/serve: how much of its own time an answer takes, all it reads being in memory.
+import worker from "../../worker/index.ts";
+import { readPoints, type Part } from "../../worker/db/points.ts";
+import { selectExperiment } from "../../worker/db/experiments.ts";
+import { selectMetricKeys, selectPointRuns } from "../../worker/db/runs.ts";
+import type { Env } from "../../worker/env.ts";
+import { gzipMember, type Piece } from "../../worker/gzip.ts";
+import { arrowPieces } from "../../worker/routes/points-arrow.ts";
+import { encodeBlocks } from "../../worker/routes/blocks.ts";
+import { pointBlocks } from "../../worker/routes/points-blocks.ts";
+
+export default {
+  ...worker,
+  async fetch(request: Request, env: Env, context: ExecutionContext): Promise<Response> {
+    const url = new URL(request.url);
+    const experiment = url.searchParams.get("experiment")!;
+    if (url.pathname === "/bench/serve") return Response.json(await serve(env, experiment));
+    if (url.pathname === "/bench/segments") return Response.json(await segments(env, experiment));
+    return worker.fetch(request, env, context);
+  },
+};
+
+/** How many segments the runs of an experiment have, and how many points in their tails. */
+const segments = ({ DB }: Env, experiment: string) =>
+  DB.prepare(
+    `SELECT sum(tail) AS tail, sum((SELECT count(*) FROM segments WHERE run = no)) AS segments
+     FROM runs WHERE experiment = (SELECT id FROM experiments WHERE name = ?)`,
+  )
+    .bind(experiment)
+    .first();
+
+/** Answers with every point of an experiment, from segments and by gzip level 1 in turn; ms, bytes and points of each. */
+async function serve(env: Env, experiment: string, rounds = 9) {
+  const { id } = await selectExperiment(env.DB, experiment);
+  const stores = inMemory(env);
+  const decoded: Part[] = [];
+  const all = await selectPointRuns(env.DB, { experiments: [id], runs: [] });
+  for await (const part of readPoints(env, all, {})) {
+    const points = part.decode();
+    decoded.push({ ...part, decode: () => points });
+  }
+  const sides = {
+    segments: async () => {
+      stores.rewind();
+      return count(arrowPieces(await ids(), await keys(), await parts(), "cursor"));
+    },
+    "gzip level 1": async () => {
+      stores.rewind();
+      const table = pointBlocks(await ids(), await keys(), from(decoded));
+      return count(encodeBlocks("arrow", table, { cursor: "cursor" }));
+    },
+  };
+  const found: Record<string, { ms: number[]; bytes: number }> = {};
+  for (let round = -2; round < rounds; round++)
+    for (const [name, side] of Object.entries(sides)) {
+      // The clock counts whole ms: several answers a measurement.
+      const times = name === "segments" ? 10 : 1;
+      const began = performance.now();
+      let bytes = 0;
+      for (let i = 0; i < times; i++) bytes = await side();
+      const ms = (performance.now() - began) / times;
+      if (round >= 0) (found[name] ??= { ms: [], bytes }).ms.push(ms);
+    }
+  const points = decoded.reduce((n, { rows }) => n + rows, 0);
+  return { points, sides: found };
+
+  async function runs() {
+    return selectPointRuns(stores.DB, { experiments: [id], runs: [] });
+  }
+  async function ids() {
+    return (await runs()).map((run) => run.id);
+  }
+  async function keys() {
+    return selectMetricKeys(
+      stores.DB,
+      (await runs()).map(({ no }) => no),
+    );
+  }
+  async function parts() {
+    return readPoints(stores, await runs(), {});
+  }
+}
+
+async function count(pieces: AsyncIterable<Piece>): Promise<number> {
+  let bytes = 0;
+  for await (const piece of gzipMember(pieces)) bytes += piece.length;
+  return bytes;
+}
+
+async function* from(parts: Part[]): AsyncGenerator<Part> {
+  yield* parts;
+}
+
+/** The stores, each answer of which is kept and given again in the order of the calls. */
+function inMemory({ DB, FILES }: Env) {
+  const answers: unknown[] = [];
+  let next = 0;
+  const again = async <T>(ask: () => Promise<T>): Promise<T> => {
+    const at = next++;
+    return (at in answers ? answers[at] : (answers[at] = await ask())) as T;
+  };
+  const objects = new Map<string, ArrayBuffer>();
+  const statement = (real: D1PreparedStatement): D1PreparedStatement =>
+    new Proxy(real, {
+      get: (_, name) =>
+        name === "bind"
+          ? (...values: unknown[]) => statement(real.bind(...values))
+          : name === "real"
+            ? real
+            : () =>
+                again(() =>
+                  (real as unknown as Record<string, () => Promise<unknown>>)[name as string]!(),
+                ),
+    });
+  return {
+    rewind: () => (next = 0),
+    DB: {
+      prepare: (sql: string) => statement(DB.prepare(sql)),
+      batch: (statements: { real: D1PreparedStatement }[]) =>
+        again(() => DB.batch(statements.map(({ real }) => real))),
+    } as unknown as D1Database,
+    FILES: {
+      async get(key: string, options: { range: { offset: number; length: number } }) {
+        const name = `${key} ${options.range.offset} ${options.range.length}`;
+        if (!objects.has(name))
+          objects.set(name, await (await FILES.get(key, options))!.arrayBuffer());
+        return { arrayBuffer: async () => objects.get(name)! };
+      },
+    } as unknown as R2Bucket,
+  };
+}

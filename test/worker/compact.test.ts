@@ -158,11 +158,13 @@ test("steps, times, keys, prefixes and expressions choose the same points before
     "from=45&to=60",
     "from=45.5&key=a.b",
     "timeTo=1795432030000",
-    "timeFrom=2026-11-23T10:54:30Z&timeTo=2026-11-23T11:55:10%2B01:00",
+    "timeFrom=2026-11-23T11:07:30Z&timeTo=2026-11-23T12:07:50%2B01:00",
     "prefix=none",
   ];
   const before = await Promise.all(queries.map((query) => rowsOf(`run=${run}&${query}`)));
-  expect(before.map((rows) => rows.length)).toMatchInlineSnapshot();
+  expect(before.map((rows) => rows.length)).toEqual([
+    600, 150, 300, 300, 300, 0, 300, 84, 98, 124, 44, 0,
+  ]);
   await compact(run);
   expect(await Promise.all(queries.map((query) => rowsOf(`run=${run}&${query}`)))).toEqual(before);
   for (const format of ["csv", "json"])

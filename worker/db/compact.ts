@@ -25,23 +25,29 @@ const fan = 8;
 const maxMerge = 8_000_000;
 
 /**
- * Makes the tail of a run into segments, and merges these where that pays: all of them where the run has ended. Whoever
- * does the same at the same time does not harm; who comes second stops. Readers see each point once throughout.
+ * Makes the tail of a run into segments, and merges these where that pays: all of them where the run has ended. Others
+ * may do the same at the same time: who comes second with a part of it looks again. Readers see each point once throughout.
  */
 export async function compactRun(stores: Stores, run: number): Promise<void> {
-  try {
-    const { state } = (await stores.DB.prepare("SELECT state FROM runs WHERE no = ?")
+  for (let overtaken = 0; ;) {
+    const row = await stores.DB.prepare("SELECT state FROM runs WHERE no = ?")
       .bind(run)
-      .first<{ state: string }>()) ?? { state: "purged" };
-    const hasEnded = state !== "running" && state !== "scheduled";
-    while (await compactTail(stores, run, hasEnded));
-    while (await mergeRun(stores, run, hasEnded));
-  } catch (error) {
-    if (!isOvertaken(error)) throw error;
+      .first<{ state: string }>();
+    if (!row) return;
+    const hasEnded = row.state !== "running" && row.state !== "scheduled";
+    try {
+      if (!(await compactTail(stores, run, hasEnded)) && !(await mergeRun(stores, run, hasEnded)))
+        return;
+    } catch (error) {
+      if (!isOvertaken(error) || ++overtaken === maxOvertaken) throw error;
+    }
   }
 }
 
-/** Moves the oldest rows of a run's tail, up to a segment's worth, into a stretch. Returns whether there may be more. */
+/** Each time another has done what was to be done; if there is no end of it, something else is wrong. */
+const maxOvertaken = 20;
+
+/** Moves the oldest rows of a run's tail, up to a segment's worth, into a stretch. Returns whether there were any. */
 async function compactTail(
   { DB, FILES }: Stores,
   run: number,
@@ -64,7 +70,7 @@ async function compactTail(
       ).bind(workspace, run, writer, first, last, digests),
     ),
   ]);
-  return points.step.length >= segmentRows;
+  return true;
 }
 
 /** Stores points as a stretch and runs, with the rows of its segments, the statements that take away what they replace. */

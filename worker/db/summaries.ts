@@ -74,31 +74,33 @@ export const tooManyMetrics = /malformed JSON/i;
 /**
  * Returns the statements that merge a request's summaries into those of a run, if `accepts`, a condition on the row of
  * `runs`, holds: into runs.metrics, or where that is full and does not have the key, into more_metrics. The last of them
- * also makes the changes `sets` to the run. `bound` are the parameters of both, ?1 and on.
+ * also makes the changes `sets` to the run. `run` is SQL for its row number, `bound` the parameters of all, ?1 and on.
  */
 export function mergeInto(
   db: D1Database,
   summaries: Map<string, Summary>,
-  { sets, accepts, bound }: { sets: string; accepts: string; bound: unknown[] },
+  { run, sets, accepts, bound }: { run: string; sets: string; accepts: string; bound: unknown[] },
 ): D1PreparedStatement[] {
   const param = `?${bound.length + 1}`;
+  // Named by `run`, not by the row at hand: what depends on a row, SQLite looks up anew for each of thousands of keys.
+  const isOther = `key NOT IN (SELECT had.key FROM json_each((SELECT metrics FROM runs AS own WHERE own.no = ${run})) AS had)`;
   const moreMetrics = db.prepare(
     `INSERT INTO more_metrics (workspace, run, part, metrics)
      SELECT runs.workspace, no, p.key,
-       CASE WHEN length(m.metrics) > ${fullPart} AND EXISTS (
-         SELECT 1 FROM json_each(p.value) AS n WHERE ${notIn("n.key", "runs.metrics")} AND ${notIn("n.key", "m.metrics")})
+       CASE WHEN length(m.metrics) > ${fullPart} AND (SELECT count(*) FROM json_each(m.metrics)) < (SELECT count(*) FROM (
+         SELECT key FROM json_each(m.metrics) UNION SELECT key FROM json_each(p.value) WHERE ${isOther}))
        THEN jsonb('too many metrics')
-       ELSE ${merged("coalesce(m.metrics, '{}')", "p.value", notIn("key", "runs.metrics"))} END
+       ELSE ${merged("coalesce(m.metrics, '{}')", "p.value", isOther)} END
      FROM runs CROSS JOIN json_each(${param}) AS p
      LEFT JOIN more_metrics AS m ON m.run = no AND m.part = p.key
      WHERE ${accepts}
        AND (length(runs.metrics) >= ${fullMetrics} OR EXISTS (SELECT 1 FROM more_metrics AS w WHERE w.run = no))
-       AND EXISTS (SELECT 1 FROM json_each(p.value) AS n WHERE ${notIn("n.key", "runs.metrics")})
+       AND EXISTS (SELECT 1 FROM json_each(p.value) WHERE ${isOther})
      ON CONFLICT (run, part) DO UPDATE SET metrics = excluded.metrics`,
   );
   const ownMetrics = (more: string) =>
     db.prepare(
-      `UPDATE runs SET metrics = ${merged("runs.metrics", param, "key NOT IN (SELECT k.key FROM more_metrics AS w, json_each(w.metrics) AS k WHERE w.run = no)")}${more}
+      `UPDATE runs SET metrics = ${merged("runs.metrics", param, `key NOT IN (SELECT k.key FROM more_metrics AS w, json_each(w.metrics) AS k WHERE w.run = ${run})`)}${more}
        WHERE ${accepts}`,
     );
   const chunks = chunksOf(summaries);
@@ -114,9 +116,6 @@ export function mergeInto(
     ];
   });
 }
-
-const notIn = (key: string, metrics: string) =>
-  `${key} NOT IN (SELECT had.key FROM json_each(coalesce(${metrics}, '{}')) AS had)`;
 
 /** Cuts summaries into chunks that a statement takes, those of one part together. */
 function chunksOf(summaries: Map<string, Summary>): [string, Summary][][] {

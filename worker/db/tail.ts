@@ -45,6 +45,7 @@ export async function appendPoints(
   const count = points.step.length;
   const statements = [
     ...mergeInto(db, summarize(points), {
+      run: "(SELECT no FROM runs AS it WHERE it.workspace = ?1 AND it.id = ?2)",
       sets: `points = points + ?5, tail = tail + ?5, heartbeat = ${now}, touched = max(${now}, touched + 1)`,
       accepts: `runs.workspace = ?1 AND runs.id = ?2 AND deleted IS NULL AND state IN ('running', 'scheduled') AND ?5 > 0
         AND NOT EXISTS (SELECT 1 FROM tail AS t WHERE t.run = runs.no AND t.writer = ?3 AND t.seq = ?4)

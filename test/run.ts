@@ -7,7 +7,14 @@ import { join } from "node:path";
 const root = join(import.meta.dirname, "..");
 const cache = join(root, ".cache");
 const python = join(cache, "venv/bin/python");
-const packages = ["polars==2.1.0", "pyarrow==26.0.1", "pandas==3.1.1"];
+const packages = [
+  "polars==2.1.0",
+  "pyarrow==26.0.1",
+  "pandas==3.1.1",
+  "duckdb==2.0.0",
+  "fsspec==2026.9.0",
+  "aiohttp==3.14.5",
+];
 mkdirSync(cache, { recursive: true });
 
 run(process.execPath, ["build.ts"]);
@@ -80,9 +87,8 @@ function installChromium(): string | undefined {
 }
 
 function hasReaders(): boolean {
-  return (
-    existsSync(python) && spawnSync(python, ["-c", "import polars, pyarrow, pandas"]).status === 0
-  );
+  const names = packages.map((one) => one.split("==")[0]).join();
+  return existsSync(python) && spawnSync(python, ["-c", `import ${names}`]).status === 0;
 }
 
 function installReaders(): boolean {

@@ -81,7 +81,12 @@ export function bucketsFromPoints(
   begin = 0,
   end = points.step.length,
 ): Buckets {
-  const buckets = emptyBuckets(exponent, end - begin);
+  if (begin === end) return emptyBuckets(exponent, 0);
+  const [low, high] = [begin, end - 1].map((i) => bucketOf(points.step[i]!, exponent)) as [
+    number,
+    number,
+  ];
+  const buckets = emptyBuckets(exponent, Math.min(end - begin, high - low + 1));
   let n = -1;
   for (let i = begin; i < end; i++) {
     const [step, time, value] = [points.step[i]!, points.time[i]!, points.value[i]!];
@@ -131,6 +136,7 @@ const isLess = (value: number, step: number, before: number, beforeStep: number)
 
 /** Returns buckets of parts of one series as the buckets of the whole, in the width of the given exponent. */
 export function mergeBuckets(parts: Buckets[], exponent: number): Buckets {
+  if (parts.length === 1 && parts[0]!.exponent === exponent) return parts[0]!;
   const total = parts.reduce((sum, { index }) => sum + index.length, 0);
   const order: [part: Buckets, at: number, index: number][] = [];
   for (const part of parts)

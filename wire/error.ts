@@ -33,10 +33,18 @@ export class ApiError extends Error {
   override name = "ApiError";
   readonly code: ErrorCode;
   readonly status: number;
-  constructor(code: ErrorCode, message: string, status = statusOf[code]) {
+  /** what the answer that carries it says beside */
+  readonly headers: Record<string, string>;
+  constructor(
+    code: ErrorCode,
+    message: string,
+    status = statusOf[code],
+    headers: Record<string, string> = {},
+  ) {
     super(message);
     this.code = code;
     this.status = status;
+    this.headers = headers;
   }
   toJSON(): { error_code: ErrorCode; message: string } {
     return { error_code: this.code, message: this.message };

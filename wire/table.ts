@@ -5,6 +5,8 @@ import { toJSON } from "./json.ts";
 export interface Column {
   name: string;
   type: Exclude<ArrowType, "dictionary">;
+  /** whether whole numbers are written as 1.0 in CSV: readers tell a column's type by its first rows; defaults to no */
+  decimal?: boolean | undefined;
   values: ArrayLike<unknown>;
 }
 
@@ -13,7 +15,7 @@ export function* csvLines(columns: Column[], most = 8192): Generator<string> {
   const rows = columns[0]?.values.length ?? 0;
   for (let begin = 0; begin < rows; begin += most) {
     const end = Math.min(begin + most, rows);
-    const cells = columns.map(({ type, values }) => csvCells(type, values, begin, end));
+    const cells = columns.map((column) => csvCells(column, begin, end));
     let text = "";
     for (let i = 0; i < end - begin; i++) {
       for (let c = 0; c < cells.length; c++) text += c ? `,${cells[c]![i]}` : cells[c]![i];
@@ -24,29 +26,28 @@ export function* csvLines(columns: Column[], most = 8192): Generator<string> {
 }
 
 /** Formats a column, each value that repeats once. */
-function csvCells(
-  type: Column["type"],
-  values: ArrayLike<unknown>,
-  begin: number,
-  end: number,
-): string[] {
+function csvCells({ type, decimal, values }: Column, begin: number, end: number): string[] {
   const cells = new Array<string>(end - begin);
   for (let i = begin; i < end; i++)
     cells[i - begin] =
       i > begin && Object.is(values[i], values[i - 1])
         ? cells[i - begin - 1]!
-        : csvValue(type, values[i]);
+        : csvValue(type, decimal, values[i]);
   return cells;
 }
 
-function csvValue(type: Column["type"], value: unknown): string {
+function csvValue(type: Column["type"], decimal: boolean | undefined, value: unknown): string {
   if (value === null || value === undefined) return "";
   if (type === "timestamp") return new Date(value as number).toISOString();
-  return typeof value === "number" ? csvNumber(value) : csvField(String(value));
+  return typeof value === "number" ? csvNumber(value, decimal) : csvField(String(value));
 }
 
-/** A number as CSV readers take it; −0 keeps its sign. */
-export const csvNumber = (value: number): string => (Object.is(value, -0) ? "-0.0" : String(value));
+/** A number as CSV readers take it: polars knows inf, not Infinity; −0 keeps its sign. */
+function csvNumber(value: number, decimal = false): string {
+  if (Object.is(value, -0)) return "-0.0";
+  if (decimal && Number.isInteger(value) && Math.abs(value) < 1e21) return `${value}.0`;
+  return Number.isFinite(value) ? String(value) : String(value).replace("Infinity", "inf");
+}
 
 /** A text as a CSV field, quoted where it must be. */
 export const csvField = (text: string): string =>

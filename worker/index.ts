@@ -66,7 +66,11 @@ app.onError((error) => {
 });
 
 function answerError(error: ApiError): Response {
-  const headers = new Headers({ "content-type": "application/json", "cache-control": "no-store" });
+  const headers = new Headers({
+    ...error.headers,
+    "content-type": "application/json",
+    "cache-control": "no-store",
+  });
   if (error.status === 401) headers.set("www-authenticate", 'Basic realm="Assay", charset="UTF-8"');
   if (error.status === 503) headers.set("retry-after", "2");
   return new Response(JSON.stringify(error), { status: error.status, headers });

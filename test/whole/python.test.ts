@@ -1,7 +1,9 @@
 import { execFile } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { promisify } from "node:util";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { connect } from "../../client/index.ts";
+import { toJSON } from "../../wire/json.ts";
 import { serverForTests, temporaryFolder } from "./server.ts";
 
 const python = process.env["PYTHON"] ?? "";
@@ -84,4 +86,160 @@ r = urllib.request.Request("${server.url}/api/v1/runs/${id}/points", sink.getval
 print(urllib.request.urlopen(r).read().decode())`);
     expect(found).toEqual({ accepted: 3 });
   });
+});
+
+/** Sends JSON and returns the answer's. */
+async function post(url: string, body: unknown): Promise<{ id: string }> {
+  const response = await fetch(url, { method: "POST", body: toJSON(body) });
+  if (!response.ok) throw new Error(await response.text());
+  return (await response.json()) as { id: string };
+}
+
+/** Starts a server with one run of 1,500 steps of loss, and of val/acc at each tenth. */
+async function serveRun() {
+  const server = await serverForTests();
+  const api = `${server.url}/api/v1`;
+  const { id } = await post(`${api}/runs`, { experiment: "read" });
+  const odd = new Map([
+    [7, NaN],
+    [8, Infinity],
+    [9, -Infinity],
+    [10, -0],
+  ]);
+  const points = Array.from({ length: 1500 }, (_, step) => {
+    const time = 1_795_000_000_000 + step;
+    const loss = { key: "loss", step, time, value: odd.get(step) ?? step + 0.5 };
+    return step % 10 ? [loss] : [loss, { key: "val/acc", step, time, value: 1 / (step + 3) }];
+  });
+  await post(`${api}/runs/${id}/points`, points.flat());
+  const hasSegment = () =>
+    readdirSync(server.data, { recursive: true }).some((path) => String(path).includes("blobs/"));
+  const compact = async () => {
+    await post(`${api}/runs/${id}/finish`, { state: "finished" });
+    await vi.waitUntil(hasSegment, { timeout: 10_000 });
+  };
+  return { id, api, compact };
+}
+
+describe.runIf(python).for(["that goes on", "that has ended and is compacted"])(
+  "Python reads a run %s",
+  async (state) => {
+    const { id, api, compact } = await serveRun();
+    if (state !== "that goes on") await compact();
+    const inReaders = (script: string) =>
+      inPython(`
+import io, urllib.request
+run, points = "${id}", "${api}/points"
+def asked(format, more=""): return f"{points}.{format}?run={run}{more}"
+def download(url): return io.BytesIO(urllib.request.urlopen(url).read())
+${script}`);
+
+    test.for(["parquet", "csv"])("polars, the same table from Arrow and %s", async (format) => {
+      const found = await inReaders(`
+import polars as pl
+a = pl.read_ipc_stream(asked("arrow"))
+t = pl.read_${format}(asked("${format}")${format === "csv" ? ", try_parse_dates=True" : ""})
+texts = [[list(map(str, t[name])) for name in ("run", "key")] for t in (a, t)]
+bits = [[float(value).hex() for value in t["value"]] for t in (a, t)]
+rest = [[t["step"].to_list(), t["time"].dt.epoch("ms").to_list()] for t in (a, t)]
+print(json.dumps([a.height, str(t.schema["value"]), texts[0] == texts[1], bits[0] == bits[1], rest[0] == rest[1], bits[0][7:11]]))`);
+      expect(found).toEqual([
+        1650,
+        "Float64",
+        true,
+        true,
+        true,
+        ["nan", "inf", "-inf", "-0x0.0p+0"],
+      ]);
+    });
+
+    test("polars, the part of a Parquet file that a question needs", async () => {
+      const found = await inReaders(`
+import polars as pl
+t = pl.scan_parquet(asked("parquet"))
+height = lambda *where: t.filter(*where).collect().height
+key, step, value = pl.col("key"), pl.col("step"), pl.col("value")
+print(json.dumps([height(), height(key == "val/acc"), height(key == "loss", step >= 1490), height(value.is_nan()), height(value.is_infinite()),
+  height(value == 0), height(value < -1), height(step > 1e6), t.filter(key == "loss", step < 3).select("value").collect()["value"].to_list()]))`);
+      expect(found).toEqual([1650, 150, 10, 1, 2, 1, 1, 0, [0.5, 1.5, 2.5]]);
+    });
+
+    test("polars, a wide table and buckets", async () => {
+      const found = await inReaders(`
+import polars as pl
+wide = [pl.read_ipc_stream(asked("arrow", "&layout=wide")), pl.read_parquet(asked("parquet", "&layout=wide")), pl.read_csv(asked("csv", "&layout=wide"))]
+buckets = [pl.read_ipc_stream(asked("arrow", "&buckets=100")), pl.read_parquet(asked("parquet", "&buckets=100")), pl.read_csv(asked("csv", "&buckets=100"))]
+print(json.dumps([[[t.columns, t.height, t["val/acc"].null_count(), t["val/acc"].drop_nulls().sum()] for t in wide],
+  [[t.filter(pl.col("key") == "loss")["count"].sum(), t["nan"].sum(), t["infinite"].sum(), t["max"].max(), t["width"].unique().to_list()] for t in buckets]]))`);
+      const sum = Array.from({ length: 150 }, (_, i) => 1 / (10 * i + 3)).reduce((a, b) => a + b);
+      const wide = [["step", "time", "loss", "val/acc"], 1500, 1350, expect.closeTo(sum, 9)];
+      const buckets = [1500, 1, 1, 1499.5, [16]];
+      expect(found).toEqual([
+        [wide, wide, wide],
+        [buckets, buckets, buckets],
+      ]);
+    });
+
+    test("pandas, the same table from Parquet and CSV", async () => {
+      const found = await inReaders(`
+import pandas as pd
+p = pd.read_parquet(asked("parquet"))
+c = pd.read_csv(asked("csv"), parse_dates=["time"])
+w = pd.read_parquet(asked("parquet", "&layout=wide")).set_index("step")
+pd.testing.assert_frame_equal(p, c, check_dtype=False)
+print(json.dumps([len(p), [str(p.dtypes[name]) for name in ("step", "value")], str(p.time.dtype)[:10], p.value[10].hex(), int(w["val/acc"].notna().sum()), w.loss[1499]]))`);
+      expect(found).toEqual([1650, ["float64", "float64"], "datetime64", "-0x0.0p+0", 150, 1499.5]);
+    });
+
+    test("pyarrow, Parquet from a file and Arrow from a stream", async () => {
+      const found = await inReaders(`
+import pyarrow as pa, pyarrow.parquet as pq
+s = pa.ipc.open_stream(urllib.request.urlopen(asked("arrow"))).read_all()
+f = pq.read_table(download(asked("parquet")))
+n = pq.read_table(download(asked("parquet")), filters=[("step", ">=", 1490)])
+for t in (s, f): t.validate(full=True)
+same = [f[name].to_pylist() == s[name].to_pylist() for name in ("run", "key", "step")]
+bits = [[v.hex() for v in t["value"].to_pylist()] for t in (s, f)]
+print(json.dumps([f.num_rows, same, bits[0] == bits[1], f["time"].cast(pa.int64()).equals(s["time"].cast(pa.int64())), n.num_rows]))`);
+      expect(found).toEqual([1650, [true, true, true], true, true, 11]);
+    });
+
+    test("DuckDB, an Arrow table, a Parquet file, and Parquet and CSV by their URL", async () => {
+      const found = await inReaders(`
+import datetime, duckdb, pyarrow as pa, tempfile
+from fsspec.implementations.http import HTTPFileSystem
+class HTTP(HTTPFileSystem):
+  # DuckDB asks when a file was modified, which fsspec does not tell of a URL.
+  def modified(self, path): return datetime.datetime.now()
+duckdb.register_filesystem(HTTP())
+stream = pa.ipc.open_stream(urllib.request.urlopen(asked("arrow"))).read_all()
+file = tempfile.NamedTemporaryFile(suffix=".parquet")
+file.write(download(asked("parquet")).read())
+file.flush()
+sources = ["stream", f"'{file.name}'", f"read_parquet('{asked('parquet')}')", f"read_csv('{asked('csv')}')"]
+print(json.dumps([duckdb.sql(f"SELECT key, count(*), max(step), count_if(isnan(value)), count_if(isinf(value)), epoch_ms(max(time)) FROM {source} GROUP BY key ORDER BY key").fetchall() for source in sources]))`);
+      const rows = [
+        ["loss", 1500, 1499, 1, 2, 1_795_000_001_499],
+        ["val/acc", 150, 1490, 0, 0, 1_795_000_001_490],
+      ];
+      expect(found).toEqual([rows, rows, rows, rows]);
+    });
+  },
+);
+
+test.runIf(python)("polars takes a CSV whose values are whole numbers at first", async () => {
+  const server = await serverForTests();
+  const api = `${server.url}/api/v1`;
+  const { id } = await post(`${api}/runs`, { experiment: "whole" });
+  const points = Array.from({ length: 300 }, (_, step) => ({
+    key: "loss",
+    step: step < 250 ? step : step + 0.5,
+    value: step < 200 ? 1 : 0.5,
+  }));
+  await post(`${api}/runs/${id}/points`, points);
+  const found = await inPython(`
+import polars as pl
+t = pl.read_csv("${api}/points.csv?run=${id}")
+print(json.dumps([t["value"].sum(), t["step"].max()]))`);
+  expect(found).toEqual([250, 299.5]);
 });

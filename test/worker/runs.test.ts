@@ -336,7 +336,7 @@ test("the runs table says the same as Arrow, CSV and JSON", async () => {
     },
   ]);
   expect((await get("csv")).text).toBe(
-    `${columns}\r\n"q"",",1970-01-01T00:00:00.005Z,,NaN,false,,"a,b",-0.0,-Infinity,\r\n`,
+    `${columns}\r\n"q"",",1970-01-01T00:00:00.005Z,,NaN,false,,"a,b",-0.0,-inf,\r\n`,
   );
   const { response, headers } = await get("arrow");
   const arrow = tableFromIPC(new Uint8Array(await response.arrayBuffer()), { useDate: false });

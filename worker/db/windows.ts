@@ -1,6 +1,13 @@
 import type { Points } from "../../wire/point.ts";
 import { segmentOf, type Stores } from "./segments.ts";
-import { readHoldings, readPoints, type PointRun, type PointSelection } from "./points.ts";
+import { pointsOf } from "./tail.ts";
+import {
+  readHoldings,
+  readLotsIfNeeded,
+  readPoints,
+  type PointRun,
+  type PointSelection,
+} from "./points.ts";
 
 /** About this many points are in memory at once. */
 const windowRows = 200_000;
@@ -17,6 +24,31 @@ export async function* readWindows(
       window.push(part.decode());
     if (window.length) yield window;
   }
+}
+
+/** Returns the keys a run had points of when and as far as the selection says, sorted: cursors and keys of it count, steps and times do not. */
+export async function keysWithin(
+  { DB, FILES }: Stores,
+  run: PointRun,
+  selection: PointSelection,
+): Promise<string[]> {
+  const keys = new Set<string>();
+  for await (const { range, segments, tail } of readHoldings(DB, [run], selection)) {
+    for (const row of tail) for (const key of pointsOf(row).keys) keys.add(key);
+    for (const row of segments) {
+      const segment = segmentOf(row, new Map());
+      const lots = await readLotsIfNeeded(FILES, row, segment, range, segment.groups);
+      for (const group of segment.groups) {
+        let at = 0;
+        for (const { key, rows } of group.spans) {
+          const own = lots?.get(group)?.subarray(at, (at += rows));
+          if (!own || own.some((lot) => lot > range.after && lot <= range.upTo))
+            keys.add(segment.keys[key]!);
+        }
+      }
+    }
+  }
+  return [...keys].filter(selection.key ?? (() => true)).sort();
 }
 
 /** Returns ranges of steps, both ends included, in which about as many points lie each, taken that a series is even. */

@@ -91,16 +91,26 @@ function streamFrom(pieces: AsyncIterable<Uint8Array>): ReadableStream<Uint8Arra
   });
 }
 
-/** Returns the part of `size` bytes that a Range header asks for; undefined is the whole. Several ranges are answered whole. */
+/**
+ * Returns the part of `size` bytes that a request's Range header asks for; undefined is the whole, which is also the answer
+ * to several ranges, to one that is none and, by RFC 9110, to any method but GET.
+ */
 export function parseRange(
-  header: string | undefined,
+  c: Context,
   size: number,
 ): { offset: number; length: number } | undefined {
+  const header = c.req.method === "GET" ? c.req.header("range") : undefined;
   const [, first = "", last = ""] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
-  if (first === "" && last === "") return undefined;
+  if (
+    (first === "" && last === "") ||
+    (first !== "" && last !== "" && Number(last) < Number(first))
+  )
+    return undefined;
   const offset = first === "" ? Math.max(0, size - Number(last)) : Number(first);
   const end = first === "" || last === "" ? size : Math.min(Number(last) + 1, size);
   if (offset >= size || end <= offset)
-    throw new ApiError("RANGE_NOT_SATISFIABLE", `invalid range: ${header} of ${size} bytes`);
+    throw new ApiError("RANGE_NOT_SATISFIABLE", `invalid range: ${header} of ${size} bytes`, 416, {
+      "content-range": `bytes */${size}`,
+    });
   return { offset, length: end - offset };
 }

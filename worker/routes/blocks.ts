@@ -18,6 +18,7 @@ import type { Format } from "./answer.ts";
 export interface Field {
   name: string;
   type: Column["type"] | "dictionary";
+  decimal?: boolean;
   /** what the values of a dictionary column are places in */
   words?: string[];
 }
@@ -92,14 +93,14 @@ function arrowColumn(type: Field["type"], values: ArrayLike<unknown>): ArrowColu
 
 /** A block as columns that stand for themselves. */
 const columnsOf = (fields: Field[], block: ArrayLike<unknown>[]): Column[] =>
-  fields.map(({ name, type, words }, i) =>
+  fields.map(({ name, type, decimal, words }, i) =>
     type === "dictionary"
       ? {
           name,
           type: "utf8",
           values: Array.from(block[i] as ArrayLike<number>, (at) => words![at]),
         }
-      : { name, type, values: block[i]! },
+      : { name, type, decimal, values: block[i]! },
   );
 
 async function* csvPieces({ fields, blocks }: Blocks): AsyncGenerator<Uint8Array> {
@@ -137,11 +138,10 @@ async function* parquetPieces({ fields, blocks }: Blocks): AsyncGenerator<Uint8A
     codec: "GZIP",
     compressors: { GZIP: (bytes) => gzipSync(bytes, { level: 4 }) },
   });
-  for await (const block of blocks) {
-    await parquet.write({
-      columnData: sources(block),
-      rowGroupSize: Math.max(1, block[0]?.length ?? 0),
-    });
+  // Cut by count, not as the blocks come: the same rows are the same bytes.
+  const rowGroupSize = Math.max(1, Math.floor(1_000_000 / fields.length));
+  for await (const block of recut(blocks, rowGroupSize)) {
+    await parquet.write({ columnData: sources(block), rowGroupSize });
     yield taken();
   }
   await parquet.finish();
@@ -152,6 +152,30 @@ async function* parquetPieces({ fields, blocks }: Blocks): AsyncGenerator<Uint8A
     writer.index = 0;
     return bytes;
   }
+}
+
+/** Returns the same rows in blocks of exactly `rows`, but for the last. */
+async function* recut(
+  blocks: AsyncIterable<ArrayLike<unknown>[]>,
+  rows: number,
+): AsyncGenerator<unknown[][]> {
+  let waiting: unknown[][] = [];
+  for await (const block of blocks) {
+    const count = block[0]?.length ?? 0;
+    for (let begin = 0; begin < count;) {
+      const end = Math.min(count, begin + rows - (waiting[0]?.length ?? 0));
+      waiting = block.map((values, c) => {
+        const column = waiting[c] ?? [];
+        for (let i = begin; i < end; i++) column.push(values[i]);
+        return column;
+      });
+      begin = end;
+      if (waiting[0]!.length < rows) continue;
+      yield waiting;
+      waiting = [];
+    }
+  }
+  if (waiting.length) yield waiting;
 }
 
 const timeToParquet = (time: unknown): bigint | null =>

@@ -54,7 +54,7 @@ export const files = new Hono<App>()
       if (c.req.header("if-none-match")?.includes(file.sha256))
         return new Response(null, { status: 304, headers });
       const isSame = c.req.header("if-range")?.includes(file.sha256) ?? true;
-      const range = isSame ? parseRange(c.req.header("range"), file.size) : undefined;
+      const range = isSame ? parseRange(c, file.size) : undefined;
       headers.set("content-length", String(range?.length ?? file.size));
       if (range)
         headers.set(

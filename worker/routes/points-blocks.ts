@@ -17,7 +17,7 @@ export function pointBlocks(runs: string[], keys: string[], parts: AsyncIterable
       { name: "key", type: "dictionary", words: keys },
       { name: "step", type: "float64" },
       { name: "time", type: "timestamp" },
-      { name: "value", type: "float64" },
+      { name: "value", type: "float64", decimal: true },
     ],
     blocks: (async function* () {
       let [waiting, rows]: [Part[], number] = [[], 0];
@@ -63,7 +63,11 @@ export function bucketBlocks(
       { name: "key", type: "dictionary", words: keys },
       { name: "start", type: "float64" },
       { name: "width", type: "float64" },
-      ...own.map((name): Field => ({ name, type: /Time$/.test(name) ? "timestamp" : "float64" })),
+      ...own.map((name): Field => ({
+        name,
+        type: /Time$/.test(name) ? "timestamp" : "float64",
+        decimal: ["first", "last", "min", "max"].includes(name),
+      })),
     ],
     blocks: (async function* () {
       let [waiting, rows]: [SeriesBuckets[], number] = [[], 0];
@@ -96,7 +100,7 @@ const spread = (series: SeriesBuckets[], value: (one: SeriesBuckets) => number) 
 
 /**
  * Returns the points of one run as a wide table: a row for each step and time, a column for each key, missing where the
- * key has no point there. A key that has several points at one step and time makes as many rows. `windows` are points of
+ * key has no point there (and `metrics.` before a key that is named as the columns step and time). A key that has several points at one step and time makes as many rows. `windows` are points of
  * ranges of steps, one behind the other.
  */
 export function wideBlocks(keys: string[], windows: AsyncIterable<Points[]>): Blocks {
@@ -106,12 +110,24 @@ export function wideBlocks(keys: string[], windows: AsyncIterable<Points[]>): Bl
     fields: [
       { name: "step", type: "float64" },
       { name: "time", type: "timestamp" },
-      ...keys.map((name): Field => ({ name, type: "float64" })),
+      ...keys.map((key): Field => ({
+        name: columnName(key, keys),
+        type: "float64",
+        decimal: true,
+      })),
     ],
     blocks: (async function* () {
       for await (const lots of windows) yield* wideRows(concatPoints(lots), places, most);
     })(),
   };
+}
+
+/** A metric named as one of the first two columns is called `metrics.step` or `metrics.time`. */
+function columnName(key: string, keys: string[]): string {
+  let name = key;
+  while (name === "step" || name === "time" || (name !== key && keys.includes(name)))
+    name = `metrics.${name}`;
+  return name;
 }
 
 function* wideRows(

@@ -14,7 +14,7 @@ import { digestOf } from "../db/events.ts";
 import { lotRangeOf, readPoints, type PointRun, type PointSelection } from "../db/points.ts";
 import { selectMetricKeys, selectPointRuns, selectRun } from "../db/runs.ts";
 import { appendPoints } from "../db/tail.ts";
-import { readWindows } from "../db/windows.ts";
+import { keysWithin, readWindows } from "../db/windows.ts";
 import type { App } from "../env.ts";
 import { inflated, type Piece } from "../gzip.ts";
 import { route } from "../route.ts";
@@ -108,7 +108,9 @@ export const points = new Hono<App>()
       const isFile = ["csv", "parquet"].includes(formatOf(c));
       if (isFile && (c.req.method === "HEAD" || c.req.header("range") !== undefined))
         return file(c, make, options);
-      return table(c, make(), options);
+      const answer = table(c, make(), options);
+      if (isFile) answer.headers.set("accept-ranges", "bytes");
+      return answer;
     },
   );
 
@@ -124,8 +126,9 @@ function selectionOf(query: PointsQuery): PointSelection {
     throw invalid("buckets and layout=wide do not go together");
   return {
     key: keyTest(query),
-    from,
-    to,
+    // No step lies beyond these, and widths of buckets stay numbers.
+    from: from === undefined ? undefined : Math.max(from, -Number.MAX_SAFE_INTEGER),
+    to: to === undefined ? undefined : Math.min(to, Number.MAX_SAFE_INTEGER),
     timeFrom,
     timeTo,
     since: since === undefined ? undefined : parseCursor(since),
@@ -203,8 +206,10 @@ async function* encode(
     const series = readBuckets(c.env, runs, selection, query.buckets);
     yield* encodeBlocks(format, bucketBlocks(ids, keys, series), { cursor });
   } else if (query.layout === "wide") {
-    const windows = runs[0] ? readWindows(c.env, runs[0], selection) : nothing();
-    yield* encodeBlocks(format, wideBlocks(keys, windows), { cursor });
+    const [run] = runs;
+    const held = run ? await keysWithin(c.env, run, selection) : [];
+    const windows = run ? readWindows(c.env, run, selection) : nothing();
+    yield* encodeBlocks(format, wideBlocks(held, windows), { cursor });
   } else {
     const parts = readPoints(c.env, runs, selection);
     if (format === "arrow") yield* arrowPieces(ids, keys, parts, cursor);
@@ -228,7 +233,7 @@ async function file(
   const size = await keepAnswer(c.env.FILES, version, () => inflated(make()));
   const condition = c.req.header("if-range");
   const isSame = condition === undefined || condition.includes(version);
-  const range = isSame ? parseRange(c.req.header("range"), size) : undefined;
+  const range = isSame ? parseRange(c, size) : undefined;
   headers.set("content-length", String(range?.length ?? size));
   if (range)
     headers.set(

@@ -15,7 +15,7 @@ export function pointBlocks(runs: string[], keys: string[], parts: AsyncIterable
     fields: [
       { name: "run", type: "dictionary", words: runs },
       { name: "key", type: "dictionary", words: keys },
-      { name: "step", type: "float64" },
+      { name: "step", type: "float64", decimal: true },
       { name: "time", type: "timestamp" },
       { name: "value", type: "float64", decimal: true },
     ],
@@ -61,12 +61,12 @@ export function bucketBlocks(
     fields: [
       { name: "run", type: "dictionary", words: runs },
       { name: "key", type: "dictionary", words: keys },
-      { name: "start", type: "float64" },
-      { name: "width", type: "float64" },
+      { name: "start", type: "float64", decimal: true },
+      { name: "width", type: "float64", decimal: true },
       ...own.map((name): Field => ({
         name,
         type: /Time$/.test(name) ? "timestamp" : "float64",
-        decimal: ["first", "last", "min", "max"].includes(name),
+        decimal: !["count", "nan", "infinite", "negativeInfinite"].includes(name),
       })),
     ],
     blocks: (async function* () {
@@ -108,7 +108,7 @@ export function wideBlocks(keys: string[], windows: AsyncIterable<Points[]>): Bl
   const most = Math.max(1, Math.floor(1_000_000 / (keys.length + 2)));
   return {
     fields: [
-      { name: "step", type: "float64" },
+      { name: "step", type: "float64", decimal: true },
       { name: "time", type: "timestamp" },
       ...keys.map((key): Field => ({
         name: columnName(key, keys),

@@ -82,10 +82,9 @@ async function replace(
   statements: D1PreparedStatement[],
 ): Promise<void> {
   const stored: Omit<SegmentRow, "stretch" | "part">[] = [];
-  // What is merged again soon is deflated quickly, what stays as well as it goes.
-  const level = hasEnded ? 6 : 1;
+  // Of a run that goes on they are merged again.
   for await (const points of cutSegments(chunks))
-    stored.push(await putSegment(FILES, run, points, level));
+    stored.push(await putSegment(FILES, run, points, hasEnded));
   try {
     await DB.batch([...statements, ...insertStretch(DB, stored)]);
   } catch (error) {

@@ -57,9 +57,9 @@ export async function putSegment(
   bucket: R2Bucket,
   run: number,
   points: LotPoints,
-  level: number,
+  stays: boolean,
 ): Promise<Omit<SegmentRow, "stretch" | "part">> {
-  const { segment, bytes, contents } = encodeSegment(points, level);
+  const { segment, bytes, contents } = encodeSegment(points, stays);
   const object = `${prefix}${workspace}/${newId()}`;
   const stored = await bucket.put(object, bytes, {
     onlyIf: { etagDoesNotMatch: "*" },

@@ -7,7 +7,16 @@ import { sortPoints, type Points } from "../../../wire/point.ts";
 import { median, Report } from "../report.ts";
 import { trainingRun } from "../workload.ts";
 import { inChromium } from "./chromium.ts";
-import { sendRun, startBenchServer, startCanned, type Canned } from "./servers.ts";
+import {
+  bodiesOf,
+  endRun,
+  sendBodies,
+  sendRun,
+  startBenchServer,
+  startCanned,
+  startRun,
+  type Canned,
+} from "./servers.ts";
 
 const root = join(import.meta.dirname, "../../..");
 
@@ -73,12 +82,14 @@ export async function points(): Promise<void> {
 
 /** Points a second by HTTP into one run, whose tail is made into segments meanwhile. */
 async function ingest(report: Report, url: string): Promise<void> {
-  const points = trainingRun({ seed: 9, keys: 2, steps: 300_000 });
+  const bodies = bodiesOf(trainingRun({ seed: 9, keys: 2, steps: 300_000 }), 1000);
   const rates: number[] = [];
-  for (let round = -1; round < 3; round++) {
+  for (let round = -1; round < 5; round++) {
+    const run = await startRun(url, `ingest${round}`);
     const began = performance.now();
-    await sendRun(url, `ingest${round}`, points);
-    if (round >= 0) rates.push(points.step.length / ((performance.now() - began) / 1000));
+    await sendBodies(url, run, bodies);
+    if (round >= 0) rates.push(600_000 / ((performance.now() - began) / 1000));
+    await endRun(url, run);
     await compacted(url, `ingest${round}`);
   }
   report.add("ingest while it compacts", median(rates), "points/s", "≥ 150,000");
@@ -127,7 +138,7 @@ async function tableOf(url: string, experiment: string) {
   return tableFromIPC(new Uint8Array(await response.arrayBuffer()));
 }
 
-/** Returns points as MLflow's get-history answers them: an object a point. */
+/** Returns points as MLflow answers them: an object a point, metric by metric, as its get-history and get-history-bulk give one at a time. */
 function rowsJSON(points: Points | Awaited<ReturnType<typeof tableOf>>): string {
   const rows: string[] = [];
   const row = (run: string, key: string, value: number, time: number, step: number) =>
@@ -139,11 +150,15 @@ function rowsJSON(points: Points | Awaited<ReturnType<typeof tableOf>>): string 
     for (let i = 0; i < step.length; i++)
       row("01a20899c1247cfa8cc5ad5373e41a88", keys[key[i]!]!, value[i]!, time[i]!, step[i]!);
   } else {
-    const [run, key, step, time, value] = ["run", "key", "step", "time", "value"].map((name) =>
-      points.getChild(name)!,
+    const column = (name: string) => points.getChild(name)!.toArray() as ArrayLike<number>;
+    const [run, key] = [points.getChild("run")!, points.getChild("key")!];
+    const keys = Array.from({ length: points.numRows }, (_, i) => key.get(i) as string);
+    const [step, time, value] = [column("step"), column("time"), column("value")];
+    const places = Uint32Array.from(keys.keys()).sort((a, b) =>
+      keys[a]! < keys[b]! ? -1 : keys[a]! > keys[b]! ? 1 : a - b,
     );
-    for (let i = 0; i < points.numRows; i++)
-      row(run!.get(i), key!.get(i), value!.get(i), Number(time!.get(i)), step!.get(i));
+    for (const i of places)
+      row(run.get(i) as string, keys[i]!, value[i]!, Number(time[i]), step[i]!);
   }
   return `{"metrics":[${rows.join(",")}]}`;
 }

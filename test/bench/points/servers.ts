@@ -37,27 +37,48 @@ export async function startBenchServer() {
   };
 }
 
-/** Logs a run, `perRequest` points at a time with `lanes` requests under way, and ends it. */
+/** Logs a run, `perRequest` points at a time, and ends it. */
 export async function sendRun(
   url: string,
   experiment: string,
   points: Points,
-  { perRequest = 1000, lanes = 4 } = {},
+  { perRequest = 1000 } = {},
 ): Promise<string> {
-  const { id } = await post(`${url}/api/v1/runs`, JSON.stringify({ experiment }));
+  const run = await startRun(url, experiment);
+  await sendBodies(url, run, bodiesOf(points, perRequest));
+  await endRun(url, run);
+  return run;
+}
+
+export const startRun = async (url: string, experiment: string): Promise<string> =>
+  (await post(`${url}/api/v1/runs`, JSON.stringify({ experiment }))).id;
+
+export const endRun = (url: string, run: string) =>
+  post(`${url}/api/v1/runs/${run}/finish`, '{"state":"finished"}');
+
+/** Returns points as the client would send them. */
+export function bodiesOf(points: Points, perRequest: number): Uint8Array[] {
   const bodies: Uint8Array[] = [];
   for (let at = 0; at < points.step.length; at += perRequest)
     bodies.push(pointsToIPC(slice(points, at, at + perRequest)));
+  return bodies;
+}
+
+/** Sends numbered requests with `lanes` under way. */
+export async function sendBodies(
+  url: string,
+  run: string,
+  bodies: Uint8Array[],
+  { lanes = 4 } = {},
+): Promise<void> {
   let next = 0;
   const lane = async () => {
     while (next < bodies.length) {
       const seq = next++;
-      await post(`${url}/api/v1/runs/${id}/points?writer=bench&seq=${seq}`, bodies[seq]!);
+      await post(`${url}/api/v1/runs/${run}/points?writer=bench&seq=${seq}`, bodies[seq]!);
     }
   };
   await Promise.all(Array.from({ length: lanes }, lane));
-  await post(`${url}/api/v1/runs/${id}/finish`, '{"state":"finished"}');
-  return id as string;
 }
 
 function slice({ keys, key, step, time, value }: Points, begin: number, end: number): Points {

@@ -134,13 +134,13 @@ export function joinBytes(
 export function repeatedInts(values: ArrayLike<number>, counts: ArrayLike<number>): Fragment {
   let rows = 0;
   for (let i = 0; i < counts.length; i++) rows += counts[i]!;
-  if (scratch.length < rows) scratch = new Int32Array(rows);
   const bits = new BitWriter(64 + counts.length * 10 + (rows >> 5));
+  let crc = 0;
   bits.put(0b010, 3); // a block of fixed codes, not the last
-  for (let i = 0, at = 0; i < counts.length; i++) {
+  for (let i = 0; i < counts.length; i++) {
     const count = counts[i]!;
     if (count === 0) continue;
-    scratch.fill(values[i]!, at, (at += count));
+    crc = crcOfRepeats(values[i]!, count, crc);
     // Mostly only the first byte differs from the number before, and the other three are a copy as well.
     const isNear = i > 0 && counts[i - 1]! > 0 && values[i]! >>> 8 === values[i - 1]! >>> 8;
     putInt(bits, values[i]!, isNear ? 1 : 4);
@@ -151,12 +151,27 @@ export function repeatedInts(values: ArrayLike<number>, counts: ArrayLike<number
   }
   bits.put(0, 7); // the end of the block
   bits.put(0, 3); // an empty stored block brings the stream to a byte's end
-  const raw = new Uint8Array(scratch.buffer, 0, rows * 4);
-  return { bytes: bits.finish(), crc: crc32(raw), size: raw.length };
+  return { bytes: bits.finish(), crc, size: rows * 4 };
 }
 
-/** What the numbers are written into for their CRC; fresh memory would take longer to get than to fill. */
-let scratch = new Int32Array(65_536);
+/** Returns the CRC-32 of `count` times the same int32 after bytes of the CRC `before`. */
+function crcOfRepeats(value: number, count: number, before: number): number {
+  if (count <= scratch.length) {
+    scratch.fill(value, 0, count);
+    return crc32(new Uint8Array(scratch.buffer, 0, count * 4), before);
+  }
+  // Twice as many, of twice as many, as a number's bits ask: each doubling is a shift by a power of two of bits.
+  let crc = before;
+  let unit = crc32(new Uint8Array(Int32Array.of(value).buffer));
+  for (let n = count, power = 5; n; n >>= 1, power++) {
+    const shift = powers[power]!;
+    if (n & 1) crc = multiply(shift, crc) ^ unit;
+    unit = multiply(shift, unit) ^ unit;
+  }
+  return crc >>> 0;
+}
+
+const scratch = new Int32Array(512);
 
 /** Puts the first bytes of a number. */
 function putInt(bits: BitWriter, value: number, bytes: number): void {
@@ -235,12 +250,22 @@ const copies = Array.from({ length: 259 }, (_, length) => {
  * Returns the CRC-32 of two lots of bytes, one after the other, from their own: multiplies the first by x^(8·size) in
  * the ring of polynomials modulo the CRC's. The way is zlib's crc32_combine.
  */
-export function concatCRC(first: number, second: number, size: number): number {
+export const concatCRC = (first: number, second: number, size: number): number =>
+  (multiply(shiftOf(size), first) ^ second) >>> 0;
+
+/** Returns x^(8·size); the columns of an answer have few sizes. */
+function shiftOf(size: number): number {
+  const known = shifts.get(size);
+  if (known !== undefined) return known;
   let shift = 1 << 31; // x^0, as bits are reversed
   for (let n = size, k = 3; n; n = Math.floor(n / 2), k++)
     if (n % 2) shift = multiply(powers[k & 31]!, shift);
-  return (multiply(shift, first) ^ second) >>> 0;
+  if (shifts.size > 1000) shifts.clear();
+  shifts.set(size, shift);
+  return shift;
 }
+
+const shifts = new Map<number, number>();
 
 function multiply(a: number, b: number): number {
   let product = 0;

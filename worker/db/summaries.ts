@@ -4,7 +4,7 @@ import type { Summary } from "../../wire/summary.ts";
  * Summaries at rest are JSON that SQLite can compare: ±Infinity is ±1e999, which SQLite and JSON.parse both read as
  * infinite, and NaN is null, which no comparison holds of.
  */
-export function summariesToText(summaries: Map<string, Summary>): string {
+function summariesToText(summaries: Map<string, Summary>): string {
   return JSON.stringify(Object.fromEntries(summaries), (_, v: unknown) => {
     if (typeof v !== "number" || (Number.isFinite(v) && !Object.is(v, -0))) return v;
     return Number.isNaN(v) ? null : JSON.rawJSON(v === 0 ? "-0.0" : v > 0 ? "1e999" : "-1e999");

@@ -38,7 +38,10 @@ export async function* arrowPieces(
 
 /** Cuts a part that is longer than a batch may be; stored parts never are. */
 function* upTo(most: number, part: Part): Generator<Part> {
-  if (part.rows <= most) return yield part;
+  if (part.rows <= most) {
+    yield part;
+    return;
+  }
   const points = part.decode();
   for (let begin = 0; begin < part.rows; begin += most) {
     const end = Math.min(begin + most, part.rows);

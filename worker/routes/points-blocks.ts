@@ -65,7 +65,7 @@ export function bucketBlocks(
       { name: "width", type: "float64", decimal: true },
       ...own.map((name): Field => ({
         name,
-        type: /Time$/.test(name) ? "timestamp" : "float64",
+        type: name.endsWith("Time") ? "timestamp" : "float64",
         decimal: !["count", "nan", "infinite", "negativeInfinite"].includes(name),
       })),
     ],

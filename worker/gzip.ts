@@ -11,8 +11,8 @@ export interface Fragment {
   size: number;
 }
 
-/** A part of an answer: bytes as they are, or deflated before. */
-export type Piece = Uint8Array | Fragment;
+/** A part of an answer: bytes as they are, or deflated before, in one fragment or several. */
+export type Piece = Uint8Array | Fragment[];
 
 /** Deflates bytes; `memLevel` sets how soon the codes are made anew, which pays where the data changes its kind. */
 export const fragmentOf = (raw: Uint8Array, { level = 1, memLevel = 8 } = {}): Fragment => ({
@@ -36,18 +36,20 @@ export async function* gzipMember(
   let [crc, size] = [0, 0];
   yield* merged(deflated());
 
-  async function* deflated(): AsyncGenerator<Uint8Array> {
-    yield new Uint8Array([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255]);
-    for await (const fragment of fragmentsOf(pieces)) {
-      crc = concatCRC(crc, fragment.crc, fragment.size);
-      size = (size + fragment.size) >>> 0;
-      yield fragment.bytes;
+  async function* deflated(): AsyncGenerator<Uint8Array[]> {
+    yield [new Uint8Array([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255])];
+    for await (const fragments of fragmentsOf(pieces)) {
+      for (const fragment of fragments) {
+        crc = concatCRC(crc, fragment.crc, fragment.size);
+        size = (size + fragment.size) >>> 0;
+      }
+      yield fragments.map(({ bytes }) => bytes);
     }
     const end = new DataView(new ArrayBuffer(10));
     end.setUint16(0, 0x0300); // an empty last block
     end.setUint32(2, crc, true);
     end.setUint32(6, size, true);
-    yield new Uint8Array(end.buffer);
+    yield [new Uint8Array(end.buffer)];
   }
 }
 
@@ -58,7 +60,8 @@ export async function* inflated(
   yield* merged(
     (async function* () {
       for await (const piece of pieces)
-        yield piece instanceof Uint8Array ? piece : inflateFragment(piece);
+        if (piece instanceof Uint8Array) yield [piece];
+        else for (const fragment of piece) yield [inflateFragment(fragment)];
     })(),
   );
 }
@@ -66,7 +69,7 @@ export async function* inflated(
 /** Deflates the pieces that are bytes, small neighbours together. */
 async function* fragmentsOf(
   pieces: AsyncIterable<Piece> | Iterable<Piece>,
-): AsyncGenerator<Fragment> {
+): AsyncGenerator<Fragment[]> {
   let [waiting, size]: [Uint8Array[], number] = [[], 0];
   for await (const piece of pieces) {
     if (piece instanceof Uint8Array) {
@@ -74,40 +77,31 @@ async function* fragmentsOf(
       size += piece.length;
       if (size < 65_536) continue;
     }
-    if (size) yield fragmentOf(joinBytes(waiting, size));
+    if (size) yield [fragmentOf(joinBytes(waiting, size))];
     [waiting, size] = [[], 0];
     if (!(piece instanceof Uint8Array)) yield piece;
   }
-  if (size) yield fragmentOf(joinBytes(waiting, size));
-}
-
-/** Returns fragments as one. */
-export function joinFragments(fragments: Fragment[]): Fragment {
-  let [crc, size] = [0, 0];
-  for (const fragment of fragments) {
-    crc = concatCRC(crc, fragment.crc, fragment.size);
-    size += fragment.size;
-  }
-  return { bytes: joinBytes(fragments.map(({ bytes }) => bytes)), crc, size };
+  if (size) yield [fragmentOf(joinBytes(waiting, size))];
 }
 
 /** Joins small pieces: each write into a stream costs as much as deflating some kB. */
 async function* merged(
-  pieces: AsyncIterable<Uint8Array>,
+  lists: AsyncIterable<Uint8Array[]>,
   enough = 262_144,
 ): AsyncGenerator<Uint8Array> {
   let [waiting, size]: [Uint8Array[], number] = [[], 0];
-  for await (const piece of pieces) {
-    if (size && piece.length >= enough) {
+  for await (const pieces of lists)
+    for (const piece of pieces) {
+      if (size && piece.length >= enough) {
+        yield joinBytes(waiting, size);
+        [waiting, size] = [[], 0];
+      }
+      waiting.push(piece);
+      size += piece.length;
+      if (size < enough) continue;
       yield joinBytes(waiting, size);
       [waiting, size] = [[], 0];
     }
-    waiting.push(piece);
-    size += piece.length;
-    if (size < enough) continue;
-    yield joinBytes(waiting, size);
-    [waiting, size] = [[], 0];
-  }
   if (size) yield joinBytes(waiting, size);
 }
 

@@ -47,8 +47,8 @@ export interface Level {
   length: number;
 }
 
-/** Large enough to deflate well, small enough to read for one key: a quarter of a record batch. */
-const groupRows = 16_384;
+/** Large enough to deflate well, small enough to read for one key: half a record batch. */
+const groupRows = 32_768;
 /** A segment is made, and merged, in memory: some 8 MB. */
 export const segmentRows = 262_144;
 /** The names of a segment's keys stand in a database row, which holds 2 MB. */
@@ -62,8 +62,10 @@ export function encodeSegment(
   points: LotPoints,
   stays: boolean,
 ): { segment: Segment; bytes: Uint8Array; contents: string } {
-  // Above 4, zlib takes many times as long for one series of regular steps, and finds nothing; short series gain 2 %.
-  const level = !stays ? 1 : points.step.length <= groupRows ? 9 : 4;
+  // In one long series of regular steps a careful zlib searches many times as long, and finds nothing.
+  const isLong = points.step.length > 8192 * points.keys.length;
+  const level = !stays ? 1 : isLong ? 4 : 9;
+  const valueLevel = !stays ? 1 : points.step.length <= groupRows / 2 ? 9 : isLong ? 4 : 6;
   const lots = [...new Set(points.lot)].sort((a, b) => a - b);
   const placeOf = new Map(lots.map((lot, i) => [lot, i]));
   const place = Uint32Array.from(points.lot, (lot) => placeOf.get(lot)!);
@@ -77,7 +79,10 @@ export function encodeSegment(
     const step = fragmentOf(bytesOf(points.step.subarray(begin, end)), { level });
     const time = fragmentOf(timestampColumn(times).buffers[1]!, { level });
     // Series of many kinds stand one behind the other: codes made for each few of them fit better.
-    const value = fragmentOf(bytesOf(points.value.subarray(begin, end)), { level, memLevel: 6 });
+    const value = fragmentOf(bytesOf(points.value.subarray(begin, end)), {
+      level: valueLevel,
+      memLevel: 6,
+    });
     const lot = fragmentOf(bytesOf(place.subarray(begin, end)), { level });
     const about = ({ bytes, crc }: Fragment) => ({ length: bytes.length, crc });
     groups.push({

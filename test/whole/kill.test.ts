@@ -31,7 +31,7 @@ async function insist(ask: () => Promise<Response>): Promise<Record<string, unkn
       if (response.ok) return JSON.parse(text);
       if (response.status < 500) throw new Error(`refused: ${response.status} ${text}`);
     } catch (error) {
-      if (/^refused/.test((error as Error).message)) throw error;
+      if ((error as Error).message.startsWith("refused")) throw error;
     }
     await wait(20);
   }

@@ -96,7 +96,7 @@ test("the three formats of an answer agree, gzipped or not", async () => {
   ]);
   const csv = (await ask("GET", `/points.csv?run=${run}`)).text;
   expect(csv).toBe(
-    `run,key,step,time,value\r\n${run},"a,b",0.5,1970-01-01T00:00:00.005Z,1e-7\r\n${run},"q""",1,1970-01-01T00:00:00.006Z,NaN\r\n`,
+    `run,key,step,time,value\r\n${run},"a,b",0.5,1970-01-01T00:00:00.005Z,1e-7\r\n${run},"q""",1.0,1970-01-01T00:00:00.006Z,NaN\r\n`,
   );
   const zipped = await ask("GET", `/points.csv?run=${run}`, undefined, {
     "accept-encoding": "gzip",

@@ -27,16 +27,21 @@ const maxMerge = 8_000_000;
 /**
  * Makes the tail of a run into segments, and merges these where that pays: all of them where the run has ended. Others
  * may do the same at the same time: who comes second with a part of it looks again. Readers see each point once throughout.
+ * A tail of fewer points than `least` waits, unless the run has ended: points may come as fast as they are compacted.
  */
-export async function compactRun(stores: Stores, run: number): Promise<void> {
+export async function compactRun(stores: Stores, run: number, { least = 1 } = {}): Promise<void> {
   for (let overtaken = 0; ;) {
-    const row = await stores.DB.prepare("SELECT state FROM runs WHERE no = ?")
+    const row = await stores.DB.prepare("SELECT state, tail FROM runs WHERE no = ?")
       .bind(run)
-      .first<{ state: string }>();
+      .first<{ state: string; tail: number }>();
     if (!row) return;
     const hasEnded = row.state !== "running" && row.state !== "scheduled";
+    const isDue = row.tail >= (hasEnded ? 1 : least);
     try {
-      if (!(await compactTail(stores, run, hasEnded)) && !(await mergeRun(stores, run, hasEnded)))
+      if (
+        !(isDue && (await compactTail(stores, run, hasEnded))) &&
+        !(await mergeRun(stores, run, hasEnded))
+      )
         return;
     } catch (error) {
       if (!isOvertaken(error) || ++overtaken === maxOvertaken) throw error;

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { compactRun } from "../db/compact.ts";
+import { compactRun, fullTail } from "../db/compact.ts";
 import type { App } from "../env.ts";
 
 /** The runs that this isolate is at, since when (ms), and whether it was asked again meanwhile. */
@@ -20,7 +20,7 @@ async function compact(c: Context<App>, run: number): Promise<void> {
   try {
     while (work.again) {
       work.again = false;
-      await compactRun(c.env, run);
+      await compactRun(c.env, run, { least: fullTail });
     }
   } finally {
     if (compacting.get(run) === work) compacting.delete(run);

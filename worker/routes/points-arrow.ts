@@ -2,11 +2,11 @@ import { batchHead, endOfStream, timestampColumn } from "../../wire/arrow.ts";
 import { pointsHead } from "../../wire/point-ipc.ts";
 import type { Points } from "../../wire/point.ts";
 import type { Part } from "../db/points.ts";
-import { fragmentOf, joinFragments, repeatedInts, type Fragment, type Piece } from "../gzip.ts";
+import { fragmentOf, repeatedInts, type Fragment, type Piece } from "../gzip.ts";
 
 const maxRows = 65_536;
 /** Batches are at least this long, where there are so many rows: each costs its reader some 30 µs. */
-const enoughRows = maxRows / 4;
+const enoughRows = maxRows / 2;
 
 /**
  * Encodes parts as an Arrow stream in record batches of up to 64k rows. What is stored goes out as it is stored; only the
@@ -19,20 +19,20 @@ export async function* arrowPieces(
   cursor: string,
 ): AsyncGenerator<Piece> {
   yield* pointsHead(runs, keys, cursor);
-  const places = new Map(keys.map((key, at) => [key, at]));
+  const keysOf = keyFragments(keys);
   let [waiting, rows]: [Part[], number] = [[], 0];
   let isEmpty = true;
   for await (const whole of parts)
     for (const part of upTo(maxRows, whole)) {
       if (rows + part.rows > maxRows || rows >= enoughRows) {
-        yield batch(waiting, rows, places);
+        yield batch(waiting, rows, keysOf);
         [waiting, rows] = [[], 0];
       }
       waiting.push(part);
       rows += part.rows;
       isEmpty = false;
     }
-  if (rows || isEmpty) yield batch(waiting, rows, places); // some readers fail on a stream without any
+  if (rows || isEmpty) yield batch(waiting, rows, keysOf); // some readers fail on a stream without any
   yield endOfStream;
 }
 
@@ -62,8 +62,8 @@ function* upTo(most: number, part: Part): Generator<Part> {
   }
 }
 
-/** Makes a record batch of parts: one fragment, as what follows it has hundreds to write otherwise. */
-function batch(parts: Part[], rows: number, places: Map<string, number>): Fragment {
+/** Makes a record batch of parts. */
+function batch(parts: Part[], rows: number, keysOf: (part: Part) => Fragment): Fragment[] {
   const [index, number] = [rows * 4, rows * 8];
   const head = batchHead(rows, [
     [0, index],
@@ -77,22 +77,23 @@ function batch(parts: Part[], rows: number, places: Map<string, number>): Fragme
     parts.map((part) => part.rows),
   );
   const padding = rows % 2 ? [repeatedInts([0], [1])] : [];
-  return joinFragments([
+  return [
     fragmentOf(head),
     runs,
     ...padding,
-    ...keyPieces(parts, places),
+    ...parts.map(keysOf),
     ...padding,
     ...columnPieces(parts, "step"),
     ...columnPieces(parts, "time"),
     ...columnPieces(parts, "value"),
-  ]);
+  ];
 }
 
-/** The column of keys, part by part: runs of one experiment mostly have the same keys as often, and so the same bytes. */
-function* keyPieces(parts: Part[], places: Map<string, number>): Generator<Fragment> {
+/** Returns how to make a part's column of keys: runs of one experiment mostly have the same keys as often, and so the same bytes. */
+function keyFragments(keys: string[]): (part: Part) => Fragment {
+  const places = new Map(keys.map((key, at) => [key, at]));
   let before: { part: Part; fragment: Fragment } | undefined;
-  for (const part of parts) {
+  return (part) => {
     if (!before || !hasSameKeys(before.part, part)) {
       const fragment = repeatedInts(
         part.spans.map(({ key }) => places.get(part.keys[key]!)!),
@@ -100,8 +101,8 @@ function* keyPieces(parts: Part[], places: Map<string, number>): Generator<Fragm
       );
       before = { part, fragment };
     }
-    yield before.fragment;
-  }
+    return before.fragment;
+  };
 }
 
 const hasSameKeys = (a: Part, b: Part): boolean =>

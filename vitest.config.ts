@@ -15,7 +15,12 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "worker", include: ["test/worker/**/*.test.ts"], isolate: false },
+        test: {
+          name: "worker",
+          include: ["test/worker/**/*.test.ts"],
+          isolate: false,
+          testTimeout: 30_000,
+        },
       },
       {
         test: {

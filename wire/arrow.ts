@@ -8,8 +8,9 @@ export type ArrowType = "utf8" | "float64" | "timestamp" | "bool" | "dictionary"
 export interface ArrowField {
   name: string;
   type: ArrowType;
-  /** the dictionary's id, for type dictionary (int32 indices into utf8) */
+  /** the dictionary's id, for type dictionary (indices into utf8), and how many bytes an index takes; defaults to 4 */
   dictionary?: number;
+  indexWidth?: 2 | 4;
 }
 
 /** A column's buffers, validity first; an empty validity buffer says that nothing is null. */
@@ -37,7 +38,10 @@ export function schemaMessage(
   return message(b, headerType.schema, schema, 0);
 }
 
-function fieldTable(b: FlatBuilder, { name, type, dictionary }: ArrowField): number {
+function fieldTable(
+  b: FlatBuilder,
+  { name, type, dictionary, indexWidth = 4 }: ArrowField,
+): number {
   const nameAt = b.string(name);
   const children = b.vector([]);
   const [typeId, typeAt] = {
@@ -47,7 +51,7 @@ function fieldTable(b: FlatBuilder, { name, type, dictionary }: ArrowField): num
     bool: () => [6, b.table([])],
     timestamp: () => [10, b.table([int16(1)])],
   }[type]() as [number, number];
-  const index = dictionary === undefined ? 0 : b.table([int32(32), int8(1)]);
+  const index = dictionary === undefined ? 0 : b.table([int32(indexWidth * 8), int8(1)]);
   const encoding =
     dictionary === undefined ? 0 : b.table([int64(dictionary), offset(index), int8(0)]);
   return b.table([
@@ -59,6 +63,9 @@ function fieldTable(b: FlatBuilder, { name, type, dictionary }: ArrowField): num
     offset(children),
   ]);
 }
+
+/** Returns how many bytes an index into so many words takes: it is signed, as some readers know no other. */
+export const indexWidthOf = (words: number): 2 | 4 => (words <= 32_768 ? 2 : 4);
 
 /** Returns the message that gives a dictionary its values; it comes before the batches that point into it. */
 export function dictionaryMessage(id: number, values: string[]): Uint8Array {

@@ -5,6 +5,7 @@ import {
   endOfStream,
   float64Column,
   indexColumn,
+  indexWidthOf,
   schemaMessage,
   timestampColumn,
 } from "./arrow.ts";
@@ -19,8 +20,8 @@ export const arrowType = "application/vnd.apache.arrow.stream";
 export function pointsHead(runs: string[], keys: string[], cursor?: string): Uint8Array[] {
   const schema = schemaMessage(
     [
-      { name: "run", type: "dictionary", dictionary: 0 },
-      { name: "key", type: "dictionary", dictionary: 1 },
+      { name: "run", type: "dictionary", dictionary: 0, indexWidth: indexWidthOf(runs.length) },
+      { name: "key", type: "dictionary", dictionary: 1, indexWidth: indexWidthOf(keys.length) },
       { name: "step", type: "float64" },
       { name: "time", type: "timestamp" },
       { name: "value", type: "float64" },

@@ -120,44 +120,56 @@ export function joinBytes(
   return bytes;
 }
 
+/** How many bytes a whole number takes. */
+export type Width = 2 | 4;
+
 /**
- * Returns int32 numbers of which few repeat often, such as the places of runs and keys in their dictionaries, as a
+ * Returns whole numbers of which few repeat often, such as the places of runs and keys in their dictionaries, as a
  * fragment. It writes the deflate codes itself, one copy for each 258 bytes, which takes a hundredth of the time that
  * finding the repeats does.
  */
-export function repeatedInts(values: ArrayLike<number>, counts: ArrayLike<number>): Fragment {
+export function repeatedInts(
+  values: ArrayLike<number>,
+  counts: ArrayLike<number>,
+  width: Width,
+): Fragment {
   let rows = 0;
   for (let i = 0; i < counts.length; i++) rows += counts[i]!;
-  const bits = new BitWriter(64 + counts.length * 10 + (rows >> 5));
+  const bits = new BitWriter(64 + counts.length * 12 + (rows >> 5));
   let crc = 0;
   bits.put(0b010, 3); // a block of fixed codes, not the last
   for (let i = 0; i < counts.length; i++) {
     const count = counts[i]!;
     if (count === 0) continue;
-    crc = crcOfRepeats(values[i]!, count, crc);
-    // Mostly only the first byte differs from the number before, and the other three are a copy as well.
-    const isNear = i > 0 && counts[i - 1]! > 0 && values[i]! >>> 8 === values[i - 1]! >>> 8;
-    putInt(bits, values[i]!, isNear ? 1 : 4);
-    let left = (count - 1) * 4 + (isNear ? 3 : 0);
-    // What is left after a copy is 0 or enough for another, which takes 3 bytes or more.
-    while (left > 258) left -= putCopy(bits, left < 261 ? 128 : 258);
-    if (left) putCopy(bits, left);
+    crc = crcOfRepeats(values[i]!, count, width, crc);
+    // Mostly only the first byte differs from the number before, and the rest is a copy as well.
+    const isNear =
+      count * width > 3 && i > 0 && counts[i - 1]! > 0 && values[i]! >>> 8 === values[i - 1]! >>> 8;
+    const first = isNear ? 1 : width;
+    putInt(bits, values[i]!, first);
+    let left = count * width - first;
+    // A copy takes 3 bytes or more: no less is left after another.
+    while (left > 258) left -= putCopy(bits, left < 261 ? 128 : 258, width);
+    if (left > 2) putCopy(bits, left, width);
+    else if (left) putInt(bits, values[i]!, left);
   }
   bits.put(0, 7); // the end of the block
   bits.put(0, 3); // an empty stored block brings the stream to a byte's end
-  return { bytes: bits.finish(), crc, size: rows * 4 };
+  return { bytes: bits.finish(), crc, size: rows * width };
 }
 
-/** Returns the CRC-32 of `count` times the same int32 after bytes of the CRC `before`. */
-function crcOfRepeats(value: number, count: number, before: number): number {
+/** Returns the CRC-32 of `count` times the same number after bytes of the CRC `before`. */
+function crcOfRepeats(value: number, count: number, width: Width, before: number): number {
+  const scratch = scratches[width];
   if (count <= scratch.length) {
     scratch.fill(value, 0, count);
-    return crc32(new Uint8Array(scratch.buffer, 0, count * 4), before);
+    return crc32(new Uint8Array(scratch.buffer, 0, count * width), before);
   }
   // Twice as many, of twice as many, as a number's bits ask: each doubling is a shift by a power of two of bits.
   let crc = before;
-  let unit = crc32(new Uint8Array(Int32Array.of(value).buffer));
-  for (let n = count, power = 5; n; n >>= 1, power++) {
+  scratch[0] = value;
+  let unit = crc32(new Uint8Array(scratch.buffer, 0, width));
+  for (let n = count, power = width === 2 ? 4 : 5; n; n >>= 1, power++) {
     const shift = powers[power]!;
     if (n & 1) crc = multiply(shift, crc) ^ unit;
     unit = multiply(shift, unit) ^ unit;
@@ -165,7 +177,7 @@ function crcOfRepeats(value: number, count: number, before: number): number {
   return crc >>> 0;
 }
 
-const scratch = new Int32Array(512);
+const scratches = { 2: new Int16Array(512), 4: new Int32Array(512) };
 
 /** Puts the first bytes of a number. */
 function putInt(bits: BitWriter, value: number, bytes: number): void {
@@ -175,9 +187,9 @@ function putInt(bits: BitWriter, value: number, bytes: number): void {
   }
 }
 
-/** Copies `length` bytes, 3 to 258, from 4 bytes before. */
-function putCopy(bits: BitWriter, length: number): number {
-  const { code, size } = copies[length]!;
+/** Copies `length` bytes, 3 to 258, from as many bytes before as a number takes. */
+function putCopy(bits: BitWriter, length: number, width: Width): number {
+  const { code, size } = copies[width][length]!;
   bits.put(code, size);
   return length;
 }
@@ -223,22 +235,24 @@ const literals = Uint16Array.from({ length: 256 }, (_, byte) =>
   byte < 144 ? reversed(0x30 + byte, 8) : reversed(0x190 + byte - 144, 9),
 );
 
-/** The fixed code for a copy of each length: that of the length, what it lacks, and that of the distance 4. */
-const copies = Array.from({ length: 259 }, (_, length) => {
-  const base = (code: number) =>
-    code < 4 ? 3 + code : 3 + ((4 + (code & 3)) << ((code >> 2) - 1));
-  let code = 0;
-  while (code < 27 && base(code + 1) <= length) code++;
-  if (length === 258) code = 28;
-  const size = code < 23 ? 7 : 8;
-  const extra = code < 4 || code === 28 ? 0 : (code >> 2) - 1;
-  const lacks = code === 28 ? 0 : length - base(code);
-  const symbol = reversed(code < 23 ? code + 1 : 0xc0 + code - 23, size);
-  return {
-    code: symbol | (lacks << size) | (reversed(3, 5) << (size + extra)),
-    size: size + extra + 5,
-  };
-});
+/** The fixed code for a copy of each length: that of the length, what it lacks, and that of the distance. */
+const copiesFrom = (distance: Width) =>
+  Array.from({ length: 259 }, (_, length) => {
+    const base = (code: number) =>
+      code < 4 ? 3 + code : 3 + ((4 + (code & 3)) << ((code >> 2) - 1));
+    let code = 0;
+    while (code < 27 && base(code + 1) <= length) code++;
+    if (length === 258) code = 28;
+    const size = code < 23 ? 7 : 8;
+    const extra = code < 4 || code === 28 ? 0 : (code >> 2) - 1;
+    const lacks = code === 28 ? 0 : length - base(code);
+    const symbol = reversed(code < 23 ? code + 1 : 0xc0 + code - 23, size);
+    return {
+      code: symbol | (lacks << size) | (reversed(distance - 1, 5) << (size + extra)),
+      size: size + extra + 5,
+    };
+  });
+const copies = { 2: copiesFrom(2), 4: copiesFrom(4) };
 
 /**
  * Returns the CRC-32 of two lots of bytes, one after the other, from their own: multiplies the first by x^(8·size) in

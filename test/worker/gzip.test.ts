@@ -42,32 +42,44 @@ test("fragments and bytes in any order are one gzip member, and what they were",
   );
 });
 
-test("a column of repeated numbers inflates to itself, whatever the counts", () => {
-  const pair = fc.tuple(fc.nat(0xffff_ffff), fc.oneof(fc.nat(200), fc.nat(100_000)));
-  fc.assert(
-    fc.property(fc.array(pair, { maxLength: 12 }), (pairs) => {
-      const rows = pairs.flatMap(([value, count]) => Array<number>(count).fill(value | 0));
-      const raw = inflateFragment(
-        repeatedInts(
-          pairs.map(([value]) => value | 0),
-          pairs.map(([, count]) => count),
-        ),
-      );
-      expect(raw.length).toBe(rows.length * 4);
-      const found = new Int32Array(raw.slice().buffer);
-      expect(rows.every((value, i) => found[i] === value)).toBe(true);
-    }),
-    { numRuns: 60 },
-  );
-});
+test.for([2, 4] as const)(
+  "a column of repeated numbers of %d bytes inflates to itself, whatever the counts",
+  (width) => {
+    const Ints = width === 2 ? Int16Array : Int32Array;
+    const pair = fc.tuple(
+      fc.oneof(fc.nat(300), fc.nat(2 ** (width * 8 - 1) - 1)),
+      fc.oneof(fc.nat(3), fc.nat(200), fc.nat(100_000)),
+    );
+    fc.assert(
+      fc.property(fc.array(pair, { maxLength: 12 }), (pairs) => {
+        const rows = pairs.flatMap(([value, count]) => Array<number>(count).fill(value));
+        const raw = inflateFragment(
+          repeatedInts(
+            pairs.map(([value]) => value),
+            pairs.map(([, count]) => count),
+            width,
+          ),
+        );
+        expect(raw.length).toBe(rows.length * width);
+        const found = new Ints(raw.slice().buffer);
+        expect(rows.every((value, i) => found[i] === value)).toBe(true);
+      }),
+      { numRuns: 60 },
+    );
+  },
+);
 
-test("every count up to 600 rows, as lengths of copies have their own codes", () => {
-  for (let count = 1; count <= 600; count++) {
-    const raw = inflateFragment(repeatedInts([77], [count]));
-    const found = new Int32Array(raw.slice().buffer).subarray(0, count);
-    expect(found.every((value) => value === 77)).toBe(true);
-  }
-});
+test.for([2, 4] as const)(
+  "every count up to 600 rows of %d bytes, as lengths of copies have their own codes",
+  (width) => {
+    const Ints = width === 2 ? Int16Array : Int32Array;
+    for (let count = 1; count <= 600; count++) {
+      const raw = inflateFragment(repeatedInts([77], [count], width));
+      const found = new Ints(raw.slice().buffer).subarray(0, count);
+      expect(found.every((value) => value === 77)).toBe(true);
+    }
+  },
+);
 
 test("a damaged fragment is an error, not other numbers", () => {
   const fragment = fragmentOf(new Uint8Array(5000).map((_, i) => i * i));

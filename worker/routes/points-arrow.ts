@@ -1,8 +1,8 @@
-import { batchHead, endOfStream, timestampColumn } from "../../wire/arrow.ts";
+import { batchHead, endOfStream, indexWidthOf, timestampColumn } from "../../wire/arrow.ts";
 import { pointsHead } from "../../wire/point-ipc.ts";
 import type { Points } from "../../wire/point.ts";
 import type { Part } from "../db/points.ts";
-import { fragmentOf, repeatedInts, type Fragment, type Piece } from "../gzip.ts";
+import { fragmentOf, repeatedInts, type Fragment, type Piece, type Width } from "../gzip.ts";
 
 const maxRows = 65_536;
 /** Batches are at least this long, where there are so many rows: each costs its reader some 30 µs. */
@@ -19,20 +19,20 @@ export async function* arrowPieces(
   cursor: string,
 ): AsyncGenerator<Piece> {
   yield* pointsHead(runs, keys, cursor);
-  const keysOf = keyFragments(keys);
+  const makeBatch = batchMaker(runs.length, keys);
   let [waiting, rows]: [Part[], number] = [[], 0];
   let isEmpty = true;
   for await (const whole of parts)
     for (const part of upTo(maxRows, whole)) {
       if (rows + part.rows > maxRows || rows >= enoughRows) {
-        yield batch(waiting, rows, keysOf);
+        yield makeBatch(waiting, rows);
         [waiting, rows] = [[], 0];
       }
       waiting.push(part);
       rows += part.rows;
       isEmpty = false;
     }
-  if (rows || isEmpty) yield batch(waiting, rows, keysOf); // some readers fail on a stream without any
+  if (rows || isEmpty) yield makeBatch(waiting, rows); // some readers fail on a stream without any
   yield endOfStream;
 }
 
@@ -62,35 +62,44 @@ function* upTo(most: number, part: Part): Generator<Part> {
   }
 }
 
-/** Makes a record batch of parts. */
-function batch(parts: Part[], rows: number, keysOf: (part: Part) => Fragment): Fragment[] {
-  const [index, number] = [rows * 4, rows * 8];
-  const head = batchHead(rows, [
-    [0, index],
-    [0, index],
-    [0, number],
-    [0, number],
-    [0, number],
-  ]);
-  const runs = repeatedInts(
-    parts.map(({ run }) => run),
-    parts.map((part) => part.rows),
-  );
-  const padding = rows % 2 ? [repeatedInts([0], [1])] : [];
-  return [
-    fragmentOf(head),
-    runs,
-    ...padding,
-    ...parts.map(keysOf),
-    ...padding,
-    ...columnPieces(parts, "step"),
-    ...columnPieces(parts, "time"),
-    ...columnPieces(parts, "value"),
-  ];
+/** Returns how to make a record batch of parts. */
+function batchMaker(runs: number, keys: string[]): (parts: Part[], rows: number) => Fragment[] {
+  const [runWidth, keyWidth] = [indexWidthOf(runs), indexWidthOf(keys.length)];
+  const keysOf = keyFragments(keys, keyWidth);
+  return (parts, rows) => {
+    const head = batchHead(rows, [
+      [0, rows * runWidth],
+      [0, rows * keyWidth],
+      [0, rows * 8],
+      [0, rows * 8],
+      [0, rows * 8],
+    ]);
+    const runColumn = repeatedInts(
+      parts.map(({ run }) => run),
+      parts.map((part) => part.rows),
+      runWidth,
+    );
+    return [
+      fragmentOf(head),
+      runColumn,
+      ...padding(rows, runWidth),
+      ...parts.map(keysOf),
+      ...padding(rows, keyWidth),
+      ...columnPieces(parts, "step"),
+      ...columnPieces(parts, "time"),
+      ...columnPieces(parts, "value"),
+    ];
+  };
+}
+
+/** What brings a column of whole numbers to 8 bytes. */
+function padding(rows: number, width: Width): Fragment[] {
+  const missing = -rows & (8 / width - 1);
+  return missing ? [repeatedInts([0], [missing], width)] : [];
 }
 
 /** Returns how to make a part's column of keys: runs of one experiment mostly have the same keys as often, and so the same bytes. */
-function keyFragments(keys: string[]): (part: Part) => Fragment {
+function keyFragments(keys: string[], width: Width): (part: Part) => Fragment {
   const places = new Map(keys.map((key, at) => [key, at]));
   let before: { part: Part; fragment: Fragment } | undefined;
   return (part) => {
@@ -98,6 +107,7 @@ function keyFragments(keys: string[]): (part: Part) => Fragment {
       const fragment = repeatedInts(
         part.spans.map(({ key }) => places.get(part.keys[key]!)!),
         part.spans.map((span) => span.rows),
+        width,
       );
       before = { part, fragment };
     }

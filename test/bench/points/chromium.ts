@@ -53,7 +53,7 @@ async function loadArrow(grid: string): Promise<number> {
   let sum = 0;
   for (const name of ["step", "value"])
     for (const { values } of table.getChild(name)!.data)
-      for (const number of values as Float64Array) sum += number;
+      for (let i = 0; i < values.length; i++) sum += (values as Float64Array)[i]!;
   if (table.numRows !== 1_000_000 || sum === 0)
     throw new Error(`wrong table: ${table.numRows} rows`);
   return performance.now() - began;

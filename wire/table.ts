@@ -10,8 +10,8 @@ export interface Column {
   values: ArrayLike<unknown>;
 }
 
-/** Returns the rows of a table as CSV, some thousand at a time. */
-export function* csvLines(columns: Column[], most = 8192): Generator<string> {
+/** Returns the rows of a table as CSV, a few thousand at a time. */
+export function* csvLines(columns: Column[], most = 2048): Generator<string> {
   const rows = columns[0]?.values.length ?? 0;
   for (let begin = 0; begin < rows; begin += most) {
     const end = Math.min(begin + most, rows);
@@ -53,8 +53,8 @@ function csvNumber(value: number, decimal = false): string {
 export const csvField = (text: string): string =>
   /[",\r\n]/.test(text) || text === "" ? `"${text.replaceAll('"', '""')}"` : text;
 
-/** Returns the rows of a table as JSON objects, joined by commas, some thousand at a time. */
-export function* jsonRows(columns: Column[], most = 8192): Generator<string> {
+/** Returns the rows of a table as JSON objects, joined by commas, a few thousand at a time. */
+export function* jsonRows(columns: Column[], most = 2048): Generator<string> {
   const rows = columns[0]?.values.length ?? 0;
   const names = columns.map(({ name }) => `${JSON.stringify(name)}:`);
   for (let begin = 0; begin < rows; begin += most) {

@@ -1,9 +1,10 @@
-// npm run bench [log-call] [ingest] [points] [start] [size]: measures, and prints both sides of each comparison from one run.
+// npm run bench [log-call] [ingest] [points] [scale] [start] [size]: measures, and prints both sides of each comparison from one run.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { ingest } from "./ingest.ts";
 import { logCall } from "./log-call.ts";
 import { points } from "./points/index.ts";
+import { scale } from "./scale.ts";
 import { sizes } from "./size.ts";
 import { startUp } from "./start.ts";
 
@@ -16,6 +17,7 @@ const benches: Record<string, () => void | Promise<void>> = {
   start: startUp,
   ingest,
   points,
+  scale,
   "log-call": logCall,
 };
 const wanted = process.argv.slice(2);

@@ -1,4 +1,5 @@
-// The Worker with two routes more. /bench/serve: how much of its own time an answer takes, all it reads being in memory.
+// The Worker with routes more. /bench/serve: how much of its own time an answer takes, all it reads being in memory.
+// /bench/collected/…: the answer of …, its garbage collected with each read of an object and each piece that is taken.
 import worker from "../../worker/index.ts";
 import { readPoints, type Part } from "../../worker/db/points.ts";
 import { selectExperiment } from "../../worker/db/experiments.ts";
@@ -16,9 +17,36 @@ export default {
     const experiment = url.searchParams.get("experiment")!;
     if (url.pathname === "/bench/serve") return Response.json(await serve(env, experiment));
     if (url.pathname === "/bench/segments") return Response.json(await segments(env, experiment));
+    if (url.pathname.startsWith("/bench/collected/"))
+      return collected(request, env, context, url.href.replace("/bench/collected", ""));
     return worker.fetch(request, env, context);
   },
 };
+
+declare const gc: () => void;
+
+async function collected(request: Request, env: Env, context: ExecutionContext, url: string) {
+  const FILES = new Proxy(env.FILES, {
+    get(bucket, name: keyof R2Bucket) {
+      if (name === "get") gc();
+      return (bucket[name] as () => unknown).bind(bucket);
+    },
+  });
+  const response = await worker.fetch(new Request(url, request), { ...env, FILES }, context);
+  const body = response.body?.pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>(
+      {
+        transform(piece, controller) {
+          gc();
+          controller.enqueue(piece);
+        },
+      },
+      { highWaterMark: 1 },
+      { highWaterMark: 0 },
+    ),
+  );
+  return new Response(body, { ...response, headers: response.headers, encodeBody: "manual" });
+}
 
 /** How many segments the runs of an experiment have, and how many points in their tails. */
 const segments = ({ DB }: Env, experiment: string) =>

@@ -3,8 +3,8 @@ import { joinBytes } from "../gzip.ts";
 
 const prefix = "answers/";
 const keyOf = (version: string) => `${prefix}${workspace}/${version}`;
-/** R2 takes parts of 5 MiB or more, all of one size but the last. */
-const partSize = 8 * 1024 * 1024;
+/** R2 takes parts of 5 MiB or more, all of one size but the last; two of them are in memory. */
+const partSize = 5 * 1024 * 1024;
 
 /**
  * Keeps an answer whose bytes are asked for by ranges, under the name of its version, and returns its size. It is made

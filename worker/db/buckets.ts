@@ -36,7 +36,7 @@ export interface SeriesBuckets {
 }
 
 /** This many buckets are in memory at once, or those of one series. */
-const maxBuckets = 60_000;
+const maxBuckets = 16_384;
 
 /**
  * Reads at most `most` buckets of each series of runs, run by run and by key: exactly those of the selected points, from

@@ -139,7 +139,7 @@ async function* parquetPieces({ fields, blocks }: Blocks): AsyncGenerator<Uint8A
     compressors: { GZIP: (bytes) => gzipSync(bytes, { level: 4 }) },
   });
   // Cut by count, not as the blocks come: the same rows are the same bytes.
-  const rowGroupSize = Math.max(1, Math.floor(1_000_000 / fields.length));
+  const rowGroupSize = Math.max(1, Math.floor(150_000 / fields.length));
   for await (const block of recut(blocks, rowGroupSize)) {
     await parquet.write({ columnData: sources(block), rowGroupSize });
     yield taken();

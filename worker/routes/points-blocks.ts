@@ -6,7 +6,7 @@ import type { Part } from "../db/points.ts";
 import type { Blocks, Field } from "./blocks.ts";
 
 /** Blocks are of some thousand rows: enough for a row group of Parquet, few enough for memory. */
-const blockRows = 65_536;
+const blockRows = 32_768;
 
 /** Returns points as a table of run, key, step, time and value. */
 export function pointBlocks(runs: string[], keys: string[], parts: AsyncIterable<Part>): Blocks {
@@ -81,7 +81,7 @@ export function bucketBlocks(
       for await (const one of series) {
         waiting.push(one);
         rows += one.buckets.index.length;
-        if (rows < blockRows / 4) continue;
+        if (rows < blockRows / 2) continue;
         yield block();
         [waiting, rows] = [[], 0];
       }
@@ -90,13 +90,25 @@ export function bucketBlocks(
   };
 }
 
-const joined = (series: SeriesBuckets[], column: (buckets: Buckets) => Float64Array) =>
-  Float64Array.from(series.flatMap(({ buckets }) => [...column(buckets)]));
+function joined(series: SeriesBuckets[], column: (buckets: Buckets) => Float64Array): Float64Array {
+  const all = new Float64Array(rowsOf(series));
+  let at = 0;
+  for (const { buckets } of series) {
+    all.set(column(buckets), at);
+    at += buckets.index.length;
+  }
+  return all;
+}
 
-const spread = (series: SeriesBuckets[], value: (one: SeriesBuckets) => number) =>
-  Int32Array.from(
-    series.flatMap((one) => new Array<number>(one.buckets.index.length).fill(value(one))),
-  );
+function spread(series: SeriesBuckets[], value: (one: SeriesBuckets) => number): Int32Array {
+  const all = new Int32Array(rowsOf(series));
+  let at = 0;
+  for (const one of series) all.fill(value(one), at, (at += one.buckets.index.length));
+  return all;
+}
+
+const rowsOf = (series: SeriesBuckets[]): number =>
+  series.reduce((n, { buckets }) => n + buckets.index.length, 0);
 
 /**
  * Returns the points of one run as a wide table: a row for each step and time, a column for each key, missing where the

@@ -26,10 +26,18 @@ export async function startBenchServer() {
     external: ["node:*", "cloudflare:*"],
   });
   const data = join(folder, "data");
-  const server = await startServer({ port: 0, data, worker: join(folder, "worker/") });
+  const start = () => startServer({ port: 0, data, worker: join(folder, "worker/") });
+  let server = await start();
   return {
-    url: server.url,
+    get url() {
+      return server.url;
+    },
     data,
+    /** Ends the server and starts it anew on the same data, at another port. */
+    async restart() {
+      await server.close();
+      server = await start();
+    },
     async close() {
       await server.close();
       rmSync(folder, { recursive: true, force: true });

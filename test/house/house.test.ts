@@ -34,6 +34,7 @@ test.for([
   ["wire", "../worker/env.ts"],
   ["worker", "../client/lab.ts"],
   ["client", "./app/live.ts"],
+  ["client/stats", "../app/live.ts"],
   ["client/app", "../cli/table.ts"],
   ["client/cli", "../../worker/env.ts"],
 ])("a wall is noticed: %s may not import %s", ([room, path]) => {

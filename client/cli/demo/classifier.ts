@@ -1,5 +1,5 @@
 import type { Samples } from "./digits.ts";
-import { randomNormal } from "./random.ts";
+import { randomNormal } from "../../random.ts";
 
 /** Fully connected layers, relu between them and softmax at the end; its loss is cross-entropy. */
 export interface Classifier {

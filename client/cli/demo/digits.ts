@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { randomOrder, seededRandom } from "./random.ts";
+import { randomOrder, seededRandom } from "../../random.ts";
 
 /** Labelled pictures, one after another. */
 export interface Samples {

@@ -11,7 +11,7 @@ import { inputSize, type Digits, type Samples } from "./digits.ts";
 import { arrayToNpy } from "./npy.ts";
 import type { Setting } from "./plan.ts";
 import { pictureToPNG } from "./png.ts";
-import { randomOrder, seededRandom } from "./random.ts";
+import { randomOrder, seededRandom } from "../../random.ts";
 
 /** What the demo asks of a run that it logs to. */
 export interface DemoRun {

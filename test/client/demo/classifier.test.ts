@@ -6,7 +6,7 @@ import {
   evaluate,
 } from "../../../client/cli/demo/classifier.ts";
 import { inputSize, loadDigits } from "../../../client/cli/demo/digits.ts";
-import { randomOrder, seededRandom } from "../../../client/cli/demo/random.ts";
+import { randomOrder, seededRandom } from "../../../client/random.ts";
 
 const { train } = await loadDigits({ train: 32, validation: 0 });
 const batch = randomOrder(32, seededRandom(0));

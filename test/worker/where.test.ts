@@ -12,6 +12,7 @@ import {
   type Value,
 } from "../../wire/filter.ts";
 import { toJSON } from "../../wire/json.ts";
+import { filterFromMlflow, parseMlflowWhere } from "../../wire/mlflow-query.ts";
 import type { OrderTerm } from "../../wire/order.ts";
 import { predicate, rowsOf } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
@@ -240,6 +241,57 @@ test("SQL and the columns have the same order", async () => {
     { numRuns: Math.ceil(numRuns / 3) },
   );
 }, 600_000);
+
+test.for([
+  ["a chain of AND", Array(1000).fill("params.lr != 'x'").join(" AND ")],
+  ["a chain of OR", Array(1000).fill("metrics.loss.mean > 0.5").join(" OR ")],
+  [
+    "the longest clauses",
+    Array(60)
+      .fill(`params.\`${"k".repeat(200)}"\\\` NOT IN (1, 'a', true)`)
+      .join(" AND "),
+  ],
+  [
+    "the longest metrics",
+    Array(60)
+      .fill(`metrics.\`${"k".repeat(200)}"\\.min\` > 1`)
+      .join(" OR "),
+  ],
+  ["parentheses", `${"(NOT name = 'a' AND (id = 'b' OR ".repeat(45)}name = 'c'${"))".repeat(45)}`],
+  ["negations", `${"NOT ".repeat(100)}name = 'a'`],
+  ["a list of 10,000", `id IN (${Array.from({ length: 10_000 }, (_, i) => `'${i}'`).join()})`],
+  ["a search", Array(100).fill("'é'").join(" OR ")],
+] as const)("the database takes %s", async ([, where]) => {
+  const runs = await store(fc.sample(run, { numRuns: 5, seed: 1 }));
+  const filter = parseWhere(where);
+  expect(whereSQL(filter, boundTo("?1")).sql.length).toBeLessThan(90_000);
+  expect((await search(filter)).finished).toEqual(idsOf(runs, (run) => holds(filter, run)));
+});
+
+test.for([40, 90])("a chain of %d clauses is said whole", async (length) => {
+  const clauses = Array.from({ length }, (_, i) => `params.p${i} > ${i}`);
+  await search(parseWhere(clauses.join(" OR ")));
+  expect(whereSQL(parseWhere(clauses.join(" OR ")), boundTo("?1")).isExact).toBe(true);
+});
+
+test.for([
+  ["artifact_uri LIKE 'x%'", "runs are not searched by artifact_uri"],
+  ["dataset.name = 'x'", "runs are not searched by dataset.name"],
+])("%s is refused", ([where, message]) => {
+  expect(() => whereSQL(filterFromMlflow(parseMlflowWhere("run", where!)), boundTo("?1"))).toThrow(
+    message,
+  );
+});
+
+test("where a run's files are is asked as the door says it", () => {
+  const bound = boundTo("?1");
+  const filter = filterFromMlflow(parseMlflowWhere("run", "artifact_uri = 'f:/1'"));
+  const { sql } = whereSQL(filter, bound, { artifactURI: "('f:/' || runs.id)" });
+  expect([sql, bound.text()]).toEqual([
+    "(?1 IS NOT NULL AND (('f:/' || runs.id) = (?1 ->> '$[0]')))",
+    '["f:/1"]',
+  ]);
+});
 
 // What is stored
 
@@ -499,7 +551,7 @@ function filterOf(leaf: fc.Arbitrary<Filter>): fc.Arbitrary<Filter> {
         filters: fc.array(tie("filter"), { minLength: 2, maxLength: 3 }),
       }),
       fc.record({ type: fc.constant("not"), filter: tie("filter") }),
-    ) as fc.Arbitrary<Filter>,
+    ),
   })).filter;
 }
 

@@ -86,3 +86,44 @@ function maybeStatus(table: ColumnTable, { kind, key }: Field): Column | undefin
   if (state?.type !== "word") return undefined;
   return { ...state, words: Array.from(state.words, (word) => String(word).toUpperCase()) };
 }
+
+/** Returns columns, one after the other, as one. */
+export function concatColumns(parts: { column: Column; rows: number }[]): Column {
+  const [first, ...others] = parts;
+  if (first && others.length === 0) return first.column;
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+  const present = { bytes: new Uint8Array((rows + 7) >> 3), offset: 0 };
+  const isNumbers = parts.every(({ column }) => column.type === "number");
+  const values = new Float64Array(isNumbers ? rows : 0);
+  const codes = new Int32Array(isNumbers ? 0 : rows);
+  const words: Value[] = [];
+  let at = 0;
+  for (const { column, rows } of parts) {
+    for (let i = 0; i < rows; i++)
+      if (isPresentAt(column.present, i)) present.bytes[(at + i) >> 3]! |= 1 << ((at + i) & 7);
+    if (isNumbers) values.set((column as NumberColumn).values.subarray(0, rows), at);
+    else {
+      const own = column.type === "word" ? column : wordsFromNumbers(column);
+      for (let i = 0; i < rows; i++) {
+        const code = own.codes[i]!;
+        codes[at + i] = own.words[code] === undefined ? -1 : code + words.length;
+      }
+      for (let code = 0; code < own.words.length; code++) words.push(own.words[code]!);
+    }
+    at += rows;
+  }
+  return isNumbers ? { type: "number", values, present } : { type: "word", words, codes, present };
+}
+
+/** Whether a row has a value, as far as the bits say. */
+export const isPresentAt = (present: Bits | undefined, row: number): boolean =>
+  !present ||
+  ((present.bytes[(present.offset + row) >> 3]! >> ((present.offset + row) & 7)) & 1) === 1;
+
+/** Returns a column of numbers as one of words, each row with its own. */
+export const wordsFromNumbers = ({ values, present }: NumberColumn): WordColumn => ({
+  type: "word",
+  words: values,
+  codes: Uint32Array.from(values.keys()),
+  present,
+});

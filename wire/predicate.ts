@@ -1,5 +1,6 @@
 import {
   columnOf,
+  wordsFromNumbers,
   type Bits,
   type Column,
   type ColumnTable,
@@ -128,10 +129,7 @@ function containsMask({ text }: Contains, table: ColumnTable): Uint8Array {
   const isFound = (value: Value) => lowerASCII(String(value)).includes(lower);
   const found = (kind: "plain" | "tags", key: string, test: (value: Value) => boolean) => {
     const column = columnOf(table, { kind, key });
-    const words =
-      column.type === "word"
-        ? column
-        : ({ ...column, type: "word", ...wordsOf(column.values) } as const);
+    const words = column.type === "word" ? column : wordsFromNumbers(column);
     const mask = wordMask(test, words, table.rows);
     if (column.present) keepPresent(mask, column.present);
     return mask;
@@ -142,8 +140,3 @@ function containsMask({ text }: Contains, table: ColumnTable): Uint8Array {
     orInto(mask, found("tags", key, isFound(key) ? () => true : isFound));
   return mask;
 }
-
-const wordsOf = (values: Float64Array) => ({
-  words: values,
-  codes: Uint32Array.from(values.keys()),
-});

@@ -71,7 +71,10 @@ function textsFromRows(data: Data, rows: Uint32Array) {
   for (let i = 0; i < rows.length; i++)
     valueOffsets[i + 1] = valueOffsets[i]! + offsets[rows[i]! + 1]! - offsets[rows[i]!]!;
   const taken = new Uint8Array(valueOffsets[rows.length]!);
-  for (let i = 0; i < rows.length; i++)
-    taken.set(bytes.subarray(offsets[rows[i]!], offsets[rows[i]! + 1]), valueOffsets[i]);
+  // Byte by byte: most texts are short, and a view of each would cost more than its bytes.
+  for (let i = 0, to = 0; i < rows.length; i++) {
+    const end = offsets[rows[i]! + 1]!;
+    for (let from = offsets[rows[i]!]!; from < end; from++) taken[to++] = bytes[from]!;
+  }
   return { valueOffsets, data: taken };
 }

@@ -20,7 +20,7 @@ export interface NumberColumn {
 export interface WordColumn {
   type: "word";
   words: ArrayLike<Value>;
-  /** of each row, the place of its word; one that is no place, such as -1, says that it has none */
+  /** of each row, the place of its word; -1 says that it has none */
   codes: Int32Array | Uint32Array | Int16Array | Uint16Array | Int8Array | Uint8Array;
   /** which rows have a value, besides */
   present?: Bits | undefined;

@@ -161,7 +161,7 @@ test("SQL, the predicate over columns and a plain reading of a filter find the s
       fc.array(filterOf(leaf), { minLength: 25, maxLength: 25 }),
       async (records, filters) => {
         const runs = await store(records);
-        const columns = runColumns(runs);
+        const columns = runColumns(runs, { experimentName: () => "É-1" });
         for (const filter of filters) {
           const expected = idsOf(runs, (run) => holds(filter, run));
           const where = formatWhere(filter);
@@ -219,7 +219,7 @@ test("SQL and the columns have the same order", async () => {
       fc.array(order, { minLength: 20, maxLength: 20 }),
       async (records, orders) => {
         const runs = await store(records);
-        const columns = runColumns(runs);
+        const columns = runColumns(runs, { experimentName: () => "É-1" });
         for (const terms of orders) {
           if (terms.some(({ field }) => field.key.endsWith(".mean"))) continue; // the last digit may differ
           const expected = runs.toSorted((a, b) => compareRuns(a, b, terms)).map(({ id }) => id);
@@ -299,6 +299,10 @@ async function store(records: unknown[]): Promise<TestRun[]> {
   const statements = [
     env.DB.prepare("DELETE FROM runs"),
     env.DB.prepare("DELETE FROM more_metrics"),
+    env.DB.prepare(
+      `INSERT OR IGNORE INTO experiments (workspace, id, name, hypothesis, direction, conclusion, note, tags, created, digest)
+       VALUES ('default', 'e1', 'É-1', '', 'min', '', '', jsonb('{}'), 0, '')`,
+    ),
   ];
   const runs = (records as Stored[]).map((record, i) => {
     const own = record.moreMetrics ? {} : record.metrics;
@@ -445,6 +449,7 @@ const plains = pick(
     "ended",
     "duration",
     "parent",
+    "experiment",
     "note",
     "status",
   ].map(plain),
@@ -670,6 +675,7 @@ function valueOf(run: TestRun, { kind, key, strict }: Field): Value | undefined 
       return summary.count > summary.nan ? summary.sum / (summary.count - summary.nan) : NaN;
     return (summary as unknown as Record<string, number>)[of!];
   }
+  if (key === "experiment") return "É-1";
   if (key === "status") return run.state.toUpperCase();
   if (key === "duration") return ((run.ended ?? run.heartbeat) - run.started) / 1000;
   return ((run as unknown as Record<string, Value | null>)[key] ?? "") === "" &&

@@ -37,13 +37,6 @@ export interface ColumnTable {
   tags(): Iterable<string>;
 }
 
-/** Returns a column in which no row has a value. */
-export const emptyColumn = (rows: number): WordColumn => ({
-  type: "word",
-  words: [],
-  codes: new Int8Array(rows).fill(-1),
-});
-
 /** Returns a column of values of any types; null and undefined are missing. */
 export function columnFromValues(values: ArrayLike<Value | null | undefined>): Column {
   const rows = values.length;

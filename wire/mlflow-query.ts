@@ -313,7 +313,10 @@ function comparisonOf(clause: Unit[], rules: Rules, entity: MlflowEntity): Compa
     return { type: "compare", field: named(field, entity), operator, values: [], ...span };
   }
   const operator = (isNotIn ? "NOT IN" : (synonyms[word] ?? word)) as Operator;
-  const values = valuesOf(field, clause.at(-1)!, rules);
+  const right = clause.at(-1)!;
+  const values = valuesOf(field, right, rules);
+  if (right.kind === "list" && !operator.endsWith("IN"))
+    throw refused(`Expected a quoted string value for attributes. Got value ${right.text}`);
   return { type: "compare", field: named(field, entity), operator, values, ...span };
 }
 

@@ -12,7 +12,12 @@ import {
   type Value,
 } from "../../wire/filter.ts";
 import { toJSON } from "../../wire/json.ts";
-import { filterFromMlflow, parseMlflowWhere } from "../../wire/mlflow-query.ts";
+import {
+  fieldFromMlflow,
+  filterFromMlflow,
+  parseMlflowOrder,
+  parseMlflowWhere,
+} from "../../wire/mlflow-query.ts";
 import type { OrderTerm } from "../../wire/order.ts";
 import { predicate, rowsOf } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
@@ -281,6 +286,17 @@ test.for([
   expect(() => whereSQL(filterFromMlflow(parseMlflowWhere("run", where!)), boundTo("?1"))).toThrow(
     message,
   );
+});
+
+test("MLflow's orders go by the raw text of params", async () => {
+  const params = ["1e-05", "0.1", "10", "9"].map(rawNumber);
+  const blank = fc.sample(run, { numRuns: 1, seed: 1 })[0]!;
+  await store(params.map((lr) => ({ ...blank, params: { lr } })));
+  const { field, descending } = parseMlflowOrder("run", "params.lr DESC");
+  const bound = boundTo("?1");
+  const sql = `SELECT params ->> 'lr' AS lr FROM runs WHERE ${bound.named} ORDER BY ${orderBySQL([{ field: fieldFromMlflow(field), descending }], bound)}`;
+  const { results } = await env.DB.prepare(sql).bind(bound.text()).all();
+  expect(results.map(({ lr }) => lr)).toEqual([9, 1e-5, 10, 0.1]);
 });
 
 test("where a run's files are is asked as the door says it", () => {

@@ -1,5 +1,5 @@
 import { DataType, TimeUnit, type Data, type Table, type Timestamp } from "apache-arrow";
-import { concatColumns, type Column, type ColumnTable } from "../wire/columns.ts";
+import { concatColumns, type ColumnView, type ColumnTable } from "../wire/columns.ts";
 import { fieldName } from "../wire/field.ts";
 import type { Value } from "../wire/filter.ts";
 
@@ -8,7 +8,7 @@ import type { Value } from "../wire/filter.ts";
  * others (times, text, booleans), and of a table of several batches, what is made is kept as long as the table is.
  */
 export function tableColumns(table: Table): ColumnTable {
-  const known = columnsOf.get(table) ?? new Map<string, Column | undefined>();
+  const known = columnsOf.get(table) ?? new Map<string, ColumnView | undefined>();
   columnsOf.set(table, known);
   return {
     rows: table.numRows,
@@ -22,16 +22,16 @@ export function tableColumns(table: Table): ColumnTable {
   };
 }
 
-const columnsOf = new WeakMap<Table, Map<string, Column | undefined>>();
+const columnsOf = new WeakMap<Table, Map<string, ColumnView | undefined>>();
 
-function columnNamed(table: Table, name: string): Column | undefined {
+function columnNamed(table: Table, name: string): ColumnView | undefined {
   const vector = table.getChild(name);
   if (!vector) return undefined;
   const parts = vector.data.map((data) => ({ column: columnOfData(data), rows: data.length }));
   return parts.length ? concatColumns(parts) : { type: "number", values: new Float64Array(0) };
 }
 
-function columnOfData(data: Data): Column {
+function columnOfData(data: Data): ColumnView {
   const { type, length, nullCount, nullBitmap, offset } = data;
   const present = nullCount > 0 ? { bytes: nullBitmap, offset } : undefined;
   if (DataType.isTimestamp(type))

@@ -26,19 +26,19 @@ export interface WordColumn {
   present?: Bits | undefined;
 }
 
-export type Column = NumberColumn | WordColumn;
+export type ColumnView = NumberColumn | WordColumn;
 
 /** A table of runs as a filter sees it. */
 export interface ColumnTable {
   rows: number;
   /** returns the column of a field; undefined where the table has none, which is not the same as an empty one */
-  column(field: Field): Column | undefined;
+  column(field: Field): ColumnView | undefined;
   /** the keys of the tags it has columns of */
   tags(): Iterable<string>;
 }
 
 /** Returns a column of values of any types; null and undefined are missing. */
-export function columnFromValues(values: ArrayLike<Value | null | undefined>): Column {
+export function columnFromValues(values: ArrayLike<Value | null | undefined>): ColumnView {
   const rows = values.length;
   const numbers = new Float64Array(rows);
   const present = { bytes: new Uint8Array((rows + 7) >> 3), offset: 0 };
@@ -63,7 +63,7 @@ export function columnFromValues(values: ArrayLike<Value | null | undefined>): C
 }
 
 /** Returns the column of a field. A run's status is its state, as MLflow spells it. */
-export function columnOf(table: ColumnTable, field: Field): Column {
+export function columnOf(table: ColumnTable, field: Field): ColumnView {
   const column = table.column(field) ?? maybeStatus(table, field);
   if (!column)
     throw new ApiError(
@@ -73,7 +73,7 @@ export function columnOf(table: ColumnTable, field: Field): Column {
   return column;
 }
 
-function maybeStatus(table: ColumnTable, { kind, key }: Field): Column | undefined {
+function maybeStatus(table: ColumnTable, { kind, key }: Field): ColumnView | undefined {
   if (kind !== "plain" || key !== "status") return undefined;
   const state = table.column({ kind: "plain", key: "state" });
   if (state?.type !== "word") return undefined;
@@ -81,7 +81,7 @@ function maybeStatus(table: ColumnTable, { kind, key }: Field): Column | undefin
 }
 
 /** Returns columns, one after the other, as one. */
-export function concatColumns(parts: { column: Column; rows: number }[]): Column {
+export function concatColumns(parts: { column: ColumnView; rows: number }[]): ColumnView {
   const [first, ...others] = parts;
   if (first && others.length === 0) return first.column;
   const rows = parts.reduce((sum, part) => sum + part.rows, 0);

@@ -2,7 +2,7 @@ import {
   columnOf,
   wordsFromNumbers,
   type Bits,
-  type Column,
+  type ColumnView,
   type ColumnTable,
   type NumberColumn,
   type WordColumn,
@@ -57,7 +57,7 @@ export function rowsOf(mask: Uint8Array): Uint32Array {
   return rows.subarray(0, count);
 }
 
-function comparisonMask(comparison: Comparison, column: Column, rows: number): Uint8Array {
+function comparisonMask(comparison: Comparison, column: ColumnView, rows: number): Uint8Array {
   if (comparison.operator === "IS NULL")
     return turned(comparisonMask({ ...comparison, operator: "IS NOT NULL" }, column, rows));
   const mask =

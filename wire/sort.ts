@@ -1,4 +1,4 @@
-import { columnOf, isPresentAt, type Bits, type Column, type ColumnTable } from "./columns.ts";
+import { columnOf, isPresentAt, type Bits, type ColumnView, type ColumnTable } from "./columns.ts";
 import type { Value } from "./filter.ts";
 import type { OrderTerm } from "./order.ts";
 import { compareText } from "./text.ts";
@@ -30,7 +30,7 @@ interface Keys {
   last: Uint8Array;
 }
 
-function keysOf(column: Column, descending: boolean, rows: number): Keys {
+function keysOf(column: ColumnView, descending: boolean, rows: number): Keys {
   const keys =
     column.type === "number"
       ? numberKeys(column.values, descending, rows)

@@ -352,14 +352,15 @@ async function store(records: unknown[]): Promise<TestRun[]> {
         record.started + 500,
       ),
     );
-    if (record.moreMetrics)
-      for (const [key, summary] of Object.entries(record.metrics))
-        statements.push(
-          env.DB.prepare(
-            `INSERT INTO more_metrics (workspace, run, part, metrics) VALUES ('default', ?1, ?2, jsonb(?3))
-             ON CONFLICT DO UPDATE SET metrics = jsonb_patch(metrics, excluded.metrics)`,
-          ).bind(i + 1, partOf(key), metricsText({ [key]: summary })),
-        );
+    const parts = Map.groupBy(Object.entries(record.moreMetrics ? record.metrics : {}), ([key]) =>
+      partOf(key),
+    );
+    for (const [part, metrics] of parts)
+      statements.push(
+        env.DB.prepare(
+          "INSERT INTO more_metrics (workspace, run, part, metrics) VALUES ('default', ?, ?, jsonb(?))",
+        ).bind(i + 1, part, metricsText(Object.fromEntries(metrics))),
+      );
     const raw = Object.entries(
       JSON.parse(params, (_, v: unknown, context?: { source?: string }) =>
         typeof v === "number" || typeof v === "boolean" ? context!.source! : v,

@@ -77,7 +77,7 @@ function balanced(parts: string[], type: "and" | "or"): string {
 function contains(text: string, bound: Bound): Where | undefined {
   if (text.includes("\0")) return undefined;
   const lower = bound.value(lowerASCII(text));
-  return exactly(`(instr(lower(runs.name), ${lower}) OR instr(runs.id, ${lower}) OR EXISTS (SELECT 1 FROM json_each(runs.tags) AS t
+  return exactly(`(instr(lower(runs.name), ${lower}) OR instr(lower(runs.id), ${lower}) OR EXISTS (SELECT 1 FROM json_each(runs.tags) AS t
     WHERE instr(lower(t.key), ${lower}) OR instr(lower(t.value), ${lower})))`);
 }
 

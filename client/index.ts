@@ -22,6 +22,7 @@ export {
   type BootstrapOptions,
   type Interval,
 } from "./stats/interval.ts";
+export { filterTable, sortTable } from "./table-filter.ts";
 export type { SyncOutcome } from "./sync.ts";
 export { ApiError, type ErrorCode } from "../wire/error.ts";
 export type { Experiment, ExperimentPatch, NewExperiment } from "../wire/experiment.ts";

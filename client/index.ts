@@ -9,6 +9,7 @@ export {
 export { LoggedRun, type Finished, type LogOptions, type Values } from "./run.ts";
 export type { SyncOutcome } from "./sync.ts";
 export { ApiError, type ErrorCode } from "../wire/error.ts";
+export type { BulkOutcome, RunsChange, RunsRef, UndoOutcome } from "../wire/bulk.ts";
 export type { Experiment, ExperimentPatch, NewExperiment } from "../wire/experiment.ts";
 export type { Run, RunPatch, RunState } from "../wire/run.ts";
 export type { Summary } from "../wire/summary.ts";

@@ -25,6 +25,7 @@ export {
 export { filterTable, sortTable } from "./table-filter.ts";
 export type { SyncOutcome } from "./sync.ts";
 export { ApiError, type ErrorCode } from "../wire/error.ts";
+export type { BulkOutcome, RunsChange, RunsRef, UndoOutcome } from "../wire/bulk.ts";
 export type { Experiment, ExperimentPatch, NewExperiment } from "../wire/experiment.ts";
 export type { Run, RunPatch, RunState } from "../wire/run.ts";
 export type { Summary } from "../wire/summary.ts";

@@ -1,5 +1,6 @@
 import { tableFromIPC, type Table } from "apache-arrow";
 import { journalOf, platform } from "#platform";
+import type { BulkOutcome, RunsChange, RunsRef, UndoOutcome } from "../wire/bulk.ts";
 import type { ConsoleLine } from "../wire/console.ts";
 import type { Experiment, ExperimentPatch, NewExperiment } from "../wire/experiment.ts";
 import type { FileTree, RunFile } from "../wire/file.ts";
@@ -21,6 +22,8 @@ export interface RunsOptions {
   /** such as `["name", "params.lr", "metrics.loss.min"]`; defaults to all */
   columns?: string[];
   limit?: number;
+  /** with the archived ones; defaults to false */
+  archived?: boolean;
   /** the cursor of an earlier table, for what changed since */
   since?: string;
 }
@@ -83,8 +86,12 @@ export class Lab {
   }
 
   /** Returns the runs of an experiment (id or name; all where it is left out) as a table; `cursorOf` gives its cursor. */
-  runs(experiment?: string | string[], options: RunsOptions = {}): Promise<Table> {
-    return this.#table("/runs.arrow", { experiment, ...options });
+  runs(experiment?: string | string[], { archived, ...options }: RunsOptions = {}): Promise<Table> {
+    return this.#table("/runs.arrow", {
+      experiment,
+      ...options,
+      archived: archived ? "true" : undefined,
+    });
   }
 
   /** Returns every point of an experiment, or of what is selected, as a table of run, key, step, time and value. */
@@ -147,6 +154,34 @@ export class Lab {
 
   restoreRun(id: string): Promise<Run> {
     return this.#api.json("POST", `/runs/${id}/restore`);
+  }
+
+  /**
+   * Changes up to 10,000 runs alike, named by ids or by experiments and a filter: their tags, group, note, experiment,
+   * or whether they are archived or deleted. For an hour `undoChange(undo)` takes it back.
+   */
+  changeRuns(runs: RunsRef, change: RunsChange): Promise<BulkOutcome> {
+    return this.#insist("/runs/bulk", { id: newId(), runs, change });
+  }
+
+  /** Takes a change of many runs back; what was changed again since stays as it is. */
+  undoChange(undo: string): Promise<UndoOutcome> {
+    return this.#insist(`/undo/${encodeURIComponent(undo)}`);
+  }
+
+  /** Sends a request that goes on where it was when it is sent again: where the server is busy or through with a part, or its answer was lost. */
+  async #insist<T>(path: string, body?: unknown): Promise<T> {
+    for (let [busy, lost] = [0, 0]; ;) {
+      try {
+        return await this.#api.json("POST", path, { body });
+      } catch (error) {
+        if (error instanceof Refusal && error.code === "TEMPORARILY_UNAVAILABLE" && busy < 30)
+          busy++;
+        else if (error instanceof TypeError && lost < 2) lost++;
+        else throw error;
+        await new Promise((resolve) => setTimeout(resolve, lost ? 1000 : 200));
+      }
+    }
   }
 
   /** Returns console lines after a line number, or the last `tail`. */

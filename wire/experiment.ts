@@ -21,7 +21,7 @@ export interface Experiment {
   created: number;
   /** when it was archived, in ms since 1970; null while it is in use */
   archived: number | null;
-  /** how many runs it holds, deleted ones left out */
+  /** how many runs it holds, archived and deleted ones left out */
   runs: number;
 }
 

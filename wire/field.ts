@@ -30,6 +30,7 @@ const plainTypes: Record<string, PlainType> = {
   source: "text",
   error: "text",
   note: "text",
+  archived: "time",
   deleted: "time",
   // As MLflow says it, RUNNING; and where MLflow's clients find the files.
   status: "text",

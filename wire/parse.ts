@@ -28,7 +28,7 @@ function innermost(issue: v.BaseIssue<unknown>, noun: string) {
   const names: string[] = [];
   for (let at = issue; ;) {
     const dots = v.getDotPath(at);
-    if (dots !== null) names.push(/^\d/.test(dots) ? `${noun}.${dots}` : dots);
+    if (dots !== null) names.push(!names.length && /^\d/.test(dots) ? `${noun}.${dots}` : dots);
     const inner = at.issues?.find(({ kind, path }) => path || kind === "validation");
     if (!inner) return { issue: at, path: names.join(".") || noun };
     at = inner;

@@ -39,6 +39,8 @@ export interface Run {
   ended: number | null;
   /** when it was last heard of, by the server's clock */
   heartbeat: number;
+  /** archived runs are left out of lists unless asked for; their points and files stay */
+  archived: number | null;
   deleted: number | null;
   /** whether it says it is running and yet has been silent for a minute */
   stalled: boolean;

@@ -26,6 +26,7 @@ const plain: Record<string, [Column["type"], (run: Run, experiment: string) => C
   source: ["utf8", (run) => run.source],
   error: ["utf8", (run) => run.error || null],
   note: ["utf8", (run) => run.note || null],
+  archived: ["timestamp", (run) => run.archived],
   deleted: ["timestamp", (run) => run.deleted],
 };
 

@@ -3,12 +3,14 @@ import { HTTPException } from "hono/http-exception";
 import { ApiError } from "../wire/error.ts";
 import { identify } from "./auth/visitor.ts";
 import { collectAnswers } from "./db/answers.ts";
+import { collectUndo } from "./db/bulk.ts";
 import { compactDue } from "./db/compact.ts";
 import { collectFiles } from "./db/files.ts";
 import { collectSegments } from "./db/segments.ts";
 import type { App, Env } from "./env.ts";
 import { openapi } from "./openapi.ts";
 import { guard, noSuchRoute, route } from "./route.ts";
+import { bulk } from "./routes/bulk.ts";
 import { consoleLines } from "./routes/console.ts";
 import { experiments } from "./routes/experiments.ts";
 import { files } from "./routes/files.ts";
@@ -30,7 +32,7 @@ const api = new Hono<App>()
   .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) =>
     c.json(openapi(app)),
   );
-for (const noun of [experiments, runs, points, consoleLines, files]) api.route("/", noun);
+for (const noun of [experiments, runs, bulk, points, consoleLines, files]) api.route("/", noun);
 app.route("/api/v1", api);
 
 app.get("*", route({ right: "reader", summary: "The pages" }), async (c) => {
@@ -83,5 +85,6 @@ export default {
     await collectFiles(env);
     await collectSegments(env);
     await collectAnswers(env.FILES);
+    await collectUndo(env);
   },
 } satisfies ExportedHandler<Env>;

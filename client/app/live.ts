@@ -36,7 +36,7 @@ export class LiveExperiment {
   #asking: Promise<void> = Promise.resolve();
   #closed = false;
 
-  /** `columns` of the runs table, as `lab.runs` takes them. */
+  /** `experiment` is a name; `columns` of the runs table, as `lab.runs` takes them. */
   constructor(lab: Lab, experiment: string, columns: string[]) {
     this.#lab = lab;
     this.#columns = columns;
@@ -100,7 +100,7 @@ export class LiveExperiment {
     if (changed.length || !this.loaded.value) {
       const runs = new Map(this.runs.value);
       for (const run of changed)
-        if (run.deleted) runs.delete(run.id);
+        if (run.archived || run.deleted || run.experiment !== this.#experiment) runs.delete(run.id);
         else runs.set(run.id, run);
       this.runs.value = runs;
       this.loaded.value = true;

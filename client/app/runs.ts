@@ -6,12 +6,14 @@ import { formatCount, formatDuration, formatNumber } from "./format.ts";
 export interface RunRow {
   id: string;
   name: string;
+  experiment: string;
   number: number;
   state: string;
   stalled: boolean;
   started: number;
   duration: number;
   error?: string;
+  archived?: number | null;
   deleted?: number | null;
   [column: string]: unknown;
 }

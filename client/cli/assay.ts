@@ -18,6 +18,8 @@ const commands: Record<string, () => Promise<Command>> = {
   log: () => import("./log.ts"),
   sync: () => import("./sync.ts"),
   runs: () => import("./runs.ts"),
+  change: () => import("./change.ts"),
+  undo: () => import("./undo.ts"),
   points: () => import("./points.ts"),
   get: () => import("./get.ts"),
 };

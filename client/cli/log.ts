@@ -2,7 +2,7 @@ import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { maybeNumber } from "../../wire/json.ts";
 import type { LoggedRun, Values } from "../run.ts";
-import { UsageError } from "./arguments.ts";
+import { assignment, UsageError } from "./arguments.ts";
 import { connection, connectTo } from "./connection.ts";
 
 export const summary = "Log a run from JSON lines on stdin";
@@ -91,9 +91,8 @@ function pairs<T>(
 ): Record<string, T> {
   return Object.fromEntries(
     texts.map((text) => {
-      const at = text.indexOf("=");
-      if (at < 1) throw new UsageError(`invalid --${option}: ${text} (expected name=value)`);
-      return [text.slice(0, at), convert(text.slice(at + 1))];
+      const [name, value] = assignment(option, text);
+      return [name, convert(value)];
     }),
   );
 }

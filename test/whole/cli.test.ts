@@ -85,6 +85,38 @@ test("assay runs and points list what is there, as a table and as JSON", async (
   expect(points.map((point: any) => point.value)).toEqual(["NaN", "-Infinity"]);
 });
 
+test("assay change changes runs by ids or by a filter, and assay undo takes it back", async () => {
+  const lab = await connect(server.url);
+  const before = await lab.runs("piped");
+  const listed = async () => (await lab.runs("piped")).numRows;
+  const changed = await assay(
+    ["change", "--experiment", "piped", "--where", "name = 'one'", "--archive"],
+    { env },
+  );
+  const [, id] =
+    /^1 changed, 0 unchanged\nassay undo ([0-9a-f]{32}) {2}takes it back, until \S+Z\n$/.exec(
+      changed.out,
+    ) ?? [];
+  expect(changed).toMatchObject({ code: 0, err: "" });
+  expect(await listed()).toBe(before.numRows - 1);
+  expect(await assay(["undo", id!], { env })).toMatchObject({ code: 0, out: "1 restored\n" });
+  expect(await listed()).toBe(before.numRows);
+  const run = String(before.getChild("id")!.get(0));
+  const tagged = await assay(
+    ["change", run, "--tag", "team=a", "--tag", "eq=1=2", "--untag", "b", "--json"],
+    { env },
+  );
+  expect(JSON.parse(tagged.out)).toMatchObject({ changed: 1, unchanged: 0 });
+  expect((await lab.run(run)).tags).toMatchObject({
+    team: "a",
+    eq: "1=2",
+  });
+  expect(await assay(["change", "0".repeat(32), "--delete"], { env })).toMatchObject({
+    code: 1,
+    err: `assay: run not found: ${"0".repeat(32)}\n`,
+  });
+});
+
 test("assay get downloads files and checks them", async () => {
   const lab = await connect(server.url);
   process.env["ASSAY_HOME"] = home;

@@ -24,6 +24,20 @@ export function logChange(
     .bind(workspace, who, what, subject, digest);
 }
 
+/** The statement that logs the same change of each of some runs, given by their numbers. */
+export function logChanges(
+  db: D1Database,
+  { who, what, digest }: Omit<Change, "subject">,
+  runs: number[],
+): D1PreparedStatement {
+  return db
+    .prepare(
+      `INSERT INTO events (workspace, at, who, what, subject, digest)
+       SELECT ?, ${now}, ?, ?, runs.id, ? FROM json_each(?) AS each CROSS JOIN runs ON no = each.value ORDER BY each.key`,
+    )
+    .bind(workspace, who, what, digest, JSON.stringify(runs));
+}
+
 /** Returns the audit log after event number `after`, oldest first. */
 export async function selectEvents(
   db: D1Database,

@@ -10,7 +10,7 @@ import { patchTags } from "./tags.ts";
 type Parsed = v.InferOutput<typeof NewExperiment>;
 
 const columns = `id, name, hypothesis, metric, direction, conclusion, note, json(tags) AS tags, created, archived, rev, digest,
-  (SELECT count(*) FROM runs WHERE runs.experiment = experiments.id AND runs.deleted IS NULL) AS runs`;
+  (SELECT count(*) FROM runs WHERE runs.experiment = experiments.id AND runs.archived IS NULL AND runs.deleted IS NULL) AS runs`;
 
 interface Row extends Omit<Experiment, "tags"> {
   tags: string;

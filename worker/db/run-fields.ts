@@ -47,6 +47,7 @@ const plain: Record<string, string> = {
   source: "runs.source",
   error: "nullif(runs.error, '')",
   note: "nullif(runs.note, '')",
+  archived: "runs.archived",
   deleted: "runs.deleted",
   status: "upper(runs.state)",
 };

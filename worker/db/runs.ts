@@ -16,7 +16,7 @@ import { summariesFromText } from "./summaries.ts";
 import { patchTags } from "./tags.ts";
 
 const columns = `no, id, experiment, number, name, state, json(params) AS params, json(tags) AS tags, note, parent, source, error,
-  json(metrics) AS metrics, points, lines, started, ended, heartbeat, deleted, touched, rev, digest, ${now} AS now`;
+  json(metrics) AS metrics, points, lines, started, ended, heartbeat, archived, deleted, touched, rev, digest, ${now} AS now`;
 
 interface Row extends Omit<Run, "params" | "tags" | "metrics" | "stalled"> {
   no: number;
@@ -87,19 +87,23 @@ function findRow(db: D1Database, id: string): Promise<Row | null> {
 export interface RunSelection {
   experiments?: string[] | undefined;
   runs?: string[] | undefined;
-  /** only those that changed since, deleted ones included */
+  /** those left out otherwise, too */
+  archived?: boolean | undefined;
+  deleted?: boolean | undefined;
+  /** only those that changed since, archived and deleted ones included, and those that were moved elsewhere */
   since?: Cursor | undefined;
 }
 
-/** Returns the selected runs, newest first. Without a cursor, deleted runs are left out. */
+/** Returns the selected runs, newest first. Without a cursor, archived and deleted runs are left out unless asked for. */
 export async function selectRuns(
   db: D1Database,
-  { experiments, runs, since }: RunSelection,
+  { experiments, runs, archived = false, deleted = false, since }: RunSelection,
 ): Promise<FoundRun[]> {
   const selected = `workspace = ?1
-     AND (?2 IS NULL OR experiment IN (SELECT value FROM json_each(?2)))
+     AND (?2 IS NULL OR experiment IN (SELECT value FROM json_each(?2))
+       OR ?4 IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(moved_from) AS old WHERE old.value IN (SELECT value FROM json_each(?2))))
      AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))
-     AND CASE WHEN ?4 IS NULL THEN deleted IS NULL
+     AND CASE WHEN ?4 IS NULL THEN (?6 OR archived IS NULL) AND (?7 OR deleted IS NULL)
          ELSE touched > coalesce((SELECT value ->> 1 FROM json_each(?5) WHERE value ->> 0 = no), ?4) END`;
   const bound = [
     workspace,
@@ -107,6 +111,8 @@ export async function selectRuns(
     runs ? JSON.stringify(runs) : null,
     since ? seenUpTo(since, -1) : null,
     JSON.stringify([...(since?.seen ?? [])]),
+    archived ? 1 : 0,
+    deleted ? 1 : 0,
   ];
   const [rows, more] = await db.batch<Row & MoreMetrics>([
     db
@@ -118,7 +124,7 @@ export async function selectRuns(
   return rows!.results.map((row) => toRun(row, moreOf.get(row.no)));
 }
 
-/** Which runs to read points of: those named themselves, deleted or not, then those of experiments, newest first. */
+/** Which runs to read points of: those named themselves, archived and deleted or not, then those of experiments, newest first. */
 export async function selectPointRuns(
   db: D1Database,
   { experiments, runs }: { experiments: string[]; runs: string[] },
@@ -126,7 +132,7 @@ export async function selectPointRuns(
   const { results } = await db
     .prepare(
       `SELECT no, id, touched, points, tail FROM runs WHERE workspace = ?1
-       AND (id IN (SELECT value FROM json_each(?2)) OR deleted IS NULL AND experiment IN (SELECT value FROM json_each(?3)))
+       AND (id IN (SELECT value FROM json_each(?2)) OR archived IS NULL AND deleted IS NULL AND experiment IN (SELECT value FROM json_each(?3)))
        ORDER BY started DESC, no DESC`,
     )
     .bind(workspace, JSON.stringify(runs), JSON.stringify(experiments))
@@ -140,6 +146,24 @@ export async function selectPointRuns(
     }),
   );
   return [...named, ...results.filter((run) => !named.has(run))];
+}
+
+/** Returns the numbers (`no`) of runs by their ids, in order; throws where some are not there, and names the first. */
+export async function selectNumbers(db: D1Database, ids: string[]): Promise<number[]> {
+  const { results } = await db
+    .prepare(
+      `SELECT each.value AS id, no FROM json_each(?) AS each LEFT JOIN runs ON workspace = ? AND runs.id = each.value GROUP BY each.value ORDER BY no`,
+    )
+    .bind(JSON.stringify(ids), workspace)
+    .all<{ id: string; no: number | null }>();
+  const unknown = new Set(results.filter(({ no }) => no === null).map(({ id }) => id));
+  if (!unknown.size) return results.map(({ no }) => no!);
+  const named = [...new Set(ids)].filter((id) => unknown.has(id));
+  const first = named.slice(0, 3).join(", ");
+  throw new ApiError(
+    "RESOURCE_DOES_NOT_EXIST",
+    `${named.length > 1 ? "runs" : "run"} not found: ${first}${named.length > 3 ? ` and ${named.length - 3} more` : ""}`,
+  );
 }
 
 /** Returns the keys of the metrics of runs, sorted. */

@@ -37,6 +37,7 @@ const RunsQuery = v.strictObject({
   order: v.optional(text),
   columns: v.optional(list),
   limit: v.optional(count(1_000_000)),
+  archived: v.optional(v.pipe(text, v.picklist(["true", "false"]))),
   since: v.optional(text),
 });
 
@@ -47,7 +48,7 @@ export const runs = new Hono<App>()
     route({
       right: "reader",
       summary:
-        "Runs as a table, newest first. experiment: id or name, may repeat. columns: names, by comma or repeated. since: the cursor of an earlier answer (header x-assay-cursor, and Arrow schema metadata), for what changed",
+        "Runs as a table, newest first. experiment: id or name, may repeat. columns: names, by comma or repeated. archived=true: with the archived ones. since: the cursor of an earlier answer (header x-assay-cursor, and Arrow schema metadata), for what changed",
       query: RunsQuery,
     }),
     async (c) => {
@@ -57,7 +58,11 @@ export const runs = new Hono<App>()
         throw new ApiError("INVALID_PARAMETER_VALUE", "since and limit do not go together");
       const since = query.since === undefined ? undefined : parseCursor(query.since);
       const { ids, nameOf } = await namedExperiments(c.env.DB, query.experiment);
-      const found = await selectRuns(c.env.DB, { experiments: ids, since });
+      const found = await selectRuns(c.env.DB, {
+        experiments: ids,
+        archived: query.archived === "true",
+        since,
+      });
       const cursor = formatCursor(
         found.map(({ no, touched }) => [no, touched]),
         since,

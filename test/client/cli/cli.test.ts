@@ -39,7 +39,7 @@ async function assay(
   return { code: code as number, out, err };
 }
 
-const names = ["start", "dev", "demo", "log", "sync", "runs", "points", "get"];
+const names = ["start", "dev", "demo", "log", "sync", "runs", "change", "undo", "points", "get"];
 const connectionOptions = ["url", "token"];
 
 test.for(names)(
@@ -76,6 +76,13 @@ test.for([
   [["runs", "--limit", "-1"], "--limit"],
   [["runs", "--limit", "many"], "invalid --limit: many (expected a whole number)"],
   [["get"], "missing run"],
+  [["change"], "missing runs, --experiment or --where"],
+  [["change", "x", "--where", "y"], "not by both"],
+  [["change", "x"], "missing what to change"],
+  [["change", "x", "--note", "y", "--delete"], "one change at a time"],
+  [["change", "x", "--tag", "y"], "invalid --tag: y (expected name=value)"],
+  [["undo"], "missing change"],
+  [["undo", "x", "y"], "one change at a time"],
   [["sync", "--timeout", "1.5"], "invalid --timeout: 1.5 (expected a whole number)"],
   [["start", "--port", "x"], "invalid --port: x (expected a whole number)"],
 ] as const)("what is typed wrong exits with 2: %j", async ([args, message]) => {

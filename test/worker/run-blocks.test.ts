@@ -38,14 +38,13 @@ const orders = [
 ];
 
 /** One of the things that happen to runs. */
-type Step =
-  | {
-      what: "start" | "log" | "finish" | "patch" | "delete" | "restore" | "archive";
-      run: number;
-      value: number;
-    }
-  | { what: "move" | "purge" | "resume"; run: number; value: number }
-  | { what: "settle"; run: number; value: number };
+interface Step {
+  what:
+    | ("start" | "log" | "finish" | "patch" | "delete" | "restore")
+    | ("archive" | "move" | "purge" | "resume" | "settle");
+  run: number;
+  value: number;
+}
 
 const step: fc.Arbitrary<Step> = fc.record({
   what: fc.constantFrom<Step["what"][]>(
@@ -70,22 +69,36 @@ const step: fc.Arbitrary<Step> = fc.record({
   ),
   run: fc.nat(40),
   value: fc.nat(values.length - 1),
-}) as fc.Arbitrary<Step>;
+});
 
-async function carryOut({ what, run, value }: Step, ids: string[], names: [string, string]) {
+async function carryOut(
+  { what, run, value }: Step,
+  ids: string[],
+  names: [string, string],
+): Promise<void> {
   const id = ids[run % Math.max(1, ids.length)];
-  if (what === "settle") return settle(await idOf(names[run % 2]!));
-  if (what === "start") {
-    const own = { p: values[value], ...(value % 3 ? {} : { q: value % 2 === 0 }) };
-    const { json } = await ask("POST", "/runs", {
-      experiment: names[0],
-      name: `r${ids.length % 10}`,
-      params: Object.fromEntries(Object.entries(own).filter(([, v]) => v !== null)),
-      tags: value % 2 ? { t: value % 4 ? "x" : "y" } : {},
-    });
-    return ids.push(json.id);
-  }
-  if (!id) return;
+  if (what === "settle") await settle(await idOf(names[run % 2]!));
+  else if (what === "start") ids.push(await start(names[0], `r${ids.length % 10}`, value));
+  else if (id) await change(id, what, value, names);
+}
+
+async function start(experiment: string, name: string, value: number): Promise<string> {
+  const own = { p: values[value], ...(value % 3 ? {} : { q: value % 2 === 0 }) };
+  const { json } = await ask("POST", "/runs", {
+    experiment,
+    name,
+    params: Object.fromEntries(Object.entries(own).filter(([, v]) => v !== null)),
+    tags: value % 2 ? { t: value % 4 ? "x" : "y" } : {},
+  });
+  return json.id;
+}
+
+async function change(
+  id: string,
+  what: Exclude<Step["what"], "settle" | "start">,
+  value: number,
+  names: [string, string],
+): Promise<void> {
   const paths = {
     log: [
       "POST",

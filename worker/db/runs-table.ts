@@ -270,7 +270,7 @@ function arranged(sources: Source[], terms: OrderTerm[], after: Place | undefine
   const numbers = new Float64Array(sources.reduce((n, { table }) => n + table.rows, 0));
   let at = 0;
   sources.forEach((source, s) => {
-    numbers.set(source.numbers, starts[s]!);
+    numbers.set(source.numbers, starts[s]);
     for (const row of source.rows) all[at++] = starts[s]! + row;
   });
   const table = concatTables(sources.map((source) => source.table));

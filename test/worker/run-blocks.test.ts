@@ -346,3 +346,21 @@ test("workspace-wide tables have the runs of all experiments", async () => {
     "other",
   ]);
 });
+
+test("a table of runs is a file with a size and ranges, and the same as long as its runs are", async () => {
+  const ids = await startFinished("ranged", 6);
+  await settle(await idOf("ranged"));
+  const path = "/runs.csv?experiment=ranged&columns=id,name,params.i,metrics.m.max";
+  const whole = await ask("GET", path);
+  const head = await ask("HEAD", path);
+  expect(Number(head.headers.get("content-length"))).toBe(whole.text.length);
+  const part = await ask("GET", path, undefined, { range: "bytes=3-40" });
+  expect([part.status, part.text]).toEqual([206, whole.text.slice(3, 41)]);
+  const etag = head.headers.get("etag")!;
+  const known = () => ask("GET", path, undefined, { "if-none-match": etag });
+  expect((await known()).status).toBe(304);
+  await ask("PATCH", `/runs/${ids[0]}`, { name: "other" });
+  expect((await known()).status).toBe(200);
+  await settle(await idOf("ranged"));
+  expect((await known()).text).toContain("other");
+});

@@ -42,6 +42,8 @@ export interface FoundRuns {
   count: number;
   numbers: number[];
   cursor: string;
+  /** what decides the cells of these runs: while it is the same, so are they */
+  version: unknown[];
   /** how many runs are in no block of settled runs */
   loose: number;
   /** the place of the last run where the limit cut off others */
@@ -110,6 +112,7 @@ export async function findRuns(stores: Stores, question: RunsQuestion): Promise<
       since,
       clock!.results[0]!.now,
     ),
+    version: [numbers, inDatabase!.results, blocks.map(({ row }) => row.object), [...names]],
     loose: inDatabase!.results.length,
     next:
       kept.length < places.length && last !== undefined
@@ -129,6 +132,8 @@ const fewRuns = 300;
 interface LooseRow {
   no: number;
   touched: number;
+  /** when it was last heard of, which its duration is told by: a minute more or less is the same */
+  minute: number;
   isWide: number;
 }
 
@@ -140,7 +145,7 @@ function selectLoose(
 ): D1PreparedStatement {
   const bound = boundTo("?5");
   const where = filter && whereSQL(filter, bound);
-  const columns = `no, touched, started, ${where && !where.isExact ? 1 : 0} AS isWide`;
+  const columns = `no, touched, started, heartbeat / 60000 AS minute, ${where && !where.isExact ? 1 : 0} AS isWide`;
   const asked = where?.sql ?? bound.named;
   const own = "experiment IN (SELECT value FROM json_each(?2))";
   if (!since)

@@ -7,7 +7,6 @@ import { parse } from "../../wire/parse.ts";
 import { arrowType, pointsFromIPC } from "../../wire/point-ipc.ts";
 import { pointsFromJSON } from "../../wire/point.ts";
 import { readBytes, readJSON } from "../body.ts";
-import { keepAnswer, openAnswer } from "../db/answers.ts";
 import { readBuckets } from "../db/buckets.ts";
 import { fullTail } from "../db/compact.ts";
 import { digestOf } from "../db/events.ts";
@@ -16,15 +15,16 @@ import { selectMetricKeys, selectPointRuns, selectRun } from "../db/runs.ts";
 import { appendPoints } from "../db/tail.ts";
 import { keysWithin, readWindows } from "../db/windows.ts";
 import type { App } from "../env.ts";
-import { inflated, type Piece } from "../gzip.ts";
+import type { Piece } from "../gzip.ts";
 import { route } from "../route.ts";
-import { formatOf, isKnown, json, parseRange, table, tableHeaders } from "./answer.ts";
+import { formatOf, json } from "./answer.ts";
 import { encodeBlocks } from "./blocks.ts";
 import { compactLater } from "./compact-later.ts";
 import { arrowPieces } from "./points-arrow.ts";
 import { bucketBlocks, pointBlocks, wideBlocks } from "./points-blocks.ts";
 import { count, list, number, parseSender, SenderQuery, text, time } from "./query.ts";
 import { namedExperiments } from "./runs.ts";
+import { tableFile } from "./table-file.ts";
 
 const PointsQuery = v.strictObject({
   experiment: v.optional(list),
@@ -105,12 +105,7 @@ export const points = new Hono<App>()
         isPinned,
       };
       const make = () => encode(c, changed, query, selection, options.cursor);
-      const isFile = ["csv", "parquet"].includes(formatOf(c));
-      if (isFile && (c.req.method === "HEAD" || c.req.header("range") !== undefined))
-        return file(c, make, options);
-      const answer = table(c, make(), options);
-      if (isFile) answer.headers.set("accept-ranges", "bytes");
-      return answer;
+      return tableFile(c, make, options);
     },
   );
 
@@ -218,33 +213,3 @@ async function* encode(
 }
 
 async function* nothing(): AsyncGenerator<never> {}
-
-/** Answers with the size, or with a range, of an answer that is kept for the purpose. */
-async function file(
-  c: Context<App>,
-  make: () => AsyncIterable<Piece>,
-  options: { cursor: string; version: string; isPinned: boolean },
-): Promise<Response> {
-  const { version } = options;
-  const headers = tableHeaders(c, options);
-  headers.set("etag", `"${version}"`);
-  headers.set("accept-ranges", "bytes");
-  if (isKnown(c, version)) return new Response(null, { status: 304, headers });
-  const size = await keepAnswer(c.env.FILES, version, () => inflated(make()));
-  const condition = c.req.header("if-range");
-  const isSame = condition === undefined || condition.includes(version);
-  const range = isSame ? parseRange(c, size) : undefined;
-  headers.set("content-length", String(range?.length ?? size));
-  if (range)
-    headers.set(
-      "content-range",
-      `bytes ${range.offset}-${range.offset + range.length - 1}/${size}`,
-    );
-  const isEmpty = c.req.method === "HEAD" || size === 0;
-  return new Response(isEmpty ? null : await openAnswer(c.env.FILES, version, range), {
-    status: range ? 206 : 200,
-    headers,
-    // What is sent is the bytes that were counted.
-    encodeBody: "manual",
-  });
-}

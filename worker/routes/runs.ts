@@ -8,6 +8,7 @@ import { parseWhere } from "../../wire/query.ts";
 import type { Experiment } from "../../wire/experiment.ts";
 import { Finish, NewRun, RunPatch, type Run } from "../../wire/run.ts";
 import { readJSON } from "../body.ts";
+import { digestOf } from "../db/events.ts";
 import { selectExperiment, selectExperiments } from "../db/experiments.ts";
 import {
   beat,
@@ -31,6 +32,7 @@ import { encodeBlocks } from "./blocks.ts";
 import { count, list, text } from "./query.ts";
 import { formatPlace, keyBlocks, parsePlace, runBlocks, runFields } from "./runs-blocks.ts";
 import { settleLater } from "./settle-later.ts";
+import { tableFile } from "./table-file.ts";
 
 const RunsQuery = v.strictObject({
   experiment: v.optional(list),
@@ -50,7 +52,7 @@ export const runs = new Hono<App>()
     route({
       right: "reader",
       summary:
-        "Runs as a table, newest first. experiment: id or name, may repeat. where: a filter. columns: names, by comma or repeated; * is every one there is. archived=true: with the archived ones. limit and after: a page, and the place it begins behind (header x-assay-next of the page before). since: the cursor of an earlier answer (header x-assay-cursor, and Arrow schema metadata), for what changed",
+        "Runs as a table, newest first. experiment: id or name, may repeat. where: a filter. columns: names, by comma or repeated; * is every one there is. archived=true: with the archived ones. limit and after: a page, and the place it begins behind (header x-assay-next of the page before). since: the cursor of an earlier answer (header x-assay-cursor, and Arrow schema metadata), for what changed. .csv and .parquet answer HEAD and Range",
       query: RunsQuery,
     }),
     async (c) => {
@@ -75,8 +77,11 @@ export const runs = new Hono<App>()
       if (found.loose >= enough) settleLater(c, experiments);
       const { cursor, next } = found;
       const columns = query.columns?.flatMap((names) => names.split(","));
-      const blocks = runBlocks(found, await runFields(c.env, experiments, columns));
-      const answer = table(c, encodeBlocks(formatOf(c), blocks, { cursor }), { cursor });
+      const fields = await runFields(c.env, experiments, columns);
+      const { pathname } = new URL(c.req.url);
+      const version = (await digestOf([pathname, fields, found.version])).slice(0, 32);
+      const make = () => encodeBlocks(formatOf(c), runBlocks(found, fields), { cursor });
+      const answer = await tableFile(c, make, { cursor, version });
       if (next) answer.headers.set("x-assay-next", formatPlace(next));
       return answer;
     },

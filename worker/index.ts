@@ -1,4 +1,4 @@
-import { Hono } from "hono";
+import { Hono, type Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { ApiError } from "../wire/error.ts";
 import { identify } from "./auth/visitor.ts";
@@ -7,6 +7,8 @@ import { compactDue } from "./db/compact.ts";
 import { collectFiles } from "./db/files.ts";
 import { collectSegments } from "./db/segments.ts";
 import type { App, Env } from "./env.ts";
+import { isMlflow, mlflowError } from "./mlflow/error.ts";
+import { methodsOf, mountMlflow } from "./mlflow/index.ts";
 import { openapi } from "./openapi.ts";
 import { guard, noSuchRoute, route } from "./route.ts";
 import { consoleLines } from "./routes/console.ts";
@@ -32,6 +34,7 @@ const api = new Hono<App>()
   );
 for (const noun of [experiments, runs, points, consoleLines, files]) api.route("/", noun);
 app.route("/api/v1", api);
+mountMlflow(app);
 
 app.get("*", route({ right: "reader", summary: "The pages" }), async (c) => {
   if (c.req.path.startsWith("/api/")) throw noSuchRoute(c);
@@ -47,25 +50,26 @@ app.get("*", route({ right: "reader", summary: "The pages" }), async (c) => {
 const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-app.notFound((c) => answerError(noSuchRoute(c)));
+app.notFound((c) => answerError(c, noSuchRoute(c)));
 
-app.onError((error) => {
-  if (error instanceof ApiError) return answerError(error);
+app.onError((error, c) => answerError(c, refusalOf(error)));
+
+/** Returns what a client is told of an error. */
+function refusalOf(error: Error): ApiError {
+  if (error instanceof ApiError) return error;
   if (error instanceof HTTPException)
-    return answerError(new ApiError("INVALID_PARAMETER_VALUE", error.message, error.status));
+    return new ApiError("INVALID_PARAMETER_VALUE", error.message, error.status);
   if (
     /overloaded|queued for too long|object to be reset|Network connection lost/i.test(error.message)
   )
-    return answerError(
-      new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`),
-    );
+    return new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`);
   if (/SQLITE_TOOBIG|string or blob too big/i.test(error.message))
-    return answerError(new ApiError("REQUEST_TOO_LARGE", `too much for one row: ${error.message}`));
+    return new ApiError("REQUEST_TOO_LARGE", `too much for one row: ${error.message}`);
   console.error(error);
-  return answerError(new ApiError("INTERNAL_ERROR", "internal error"));
-});
+  return new ApiError("INTERNAL_ERROR", "internal error");
+}
 
-function answerError(error: ApiError): Response {
+function answerError(c: Context<App>, error: ApiError): Response {
   const headers = new Headers({
     ...error.headers,
     "content-type": "application/json",
@@ -73,7 +77,12 @@ function answerError(error: ApiError): Response {
   });
   if (error.status === 401) headers.set("www-authenticate", 'Basic realm="Assay", charset="UTF-8"');
   if (error.status === 503) headers.set("retry-after", "2");
-  return new Response(JSON.stringify(error), { status: error.status, headers });
+  if (!isMlflow(c.req.path))
+    return new Response(JSON.stringify(error), { status: error.status, headers });
+  const { status, body } = mlflowError(error);
+  const methods = error.code === "ENDPOINT_NOT_FOUND" ? methodsOf(app, c.req.path) : [];
+  if (methods.length) headers.set("allow", methods.join(", "));
+  return new Response(JSON.stringify(body), { status: methods.length ? 405 : status, headers });
 }
 
 export default {

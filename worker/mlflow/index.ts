@@ -1,0 +1,35 @@
+import { Hono } from "hono";
+import type { App } from "../env.ts";
+import { declarationOf, route } from "../route.ts";
+import { notImplementedAPI, notImplementedPages } from "./not-implemented.ts";
+
+/** The release of MLflow whose clients' calls are answered; from 3.4 on, clients try to send spans to /v1/traces. */
+const version = "3.17.2";
+
+/** MLflow's API, a noun a router; paths begin with the API's version, as in /2.0/mlflow/runs/get. */
+const nouns: Hono<App>[] = [notImplementedAPI];
+
+/** What MLflow serves beside its API. */
+const pages: Hono<App>[] = [notImplementedPages];
+
+/** Mounts the door for MLflow's clients: its API under /api, and once more under /ajax-api, as its own pages call it. */
+export function mountMlflow(app: Hono<App>): void {
+  for (const base of ["/api", "/ajax-api"]) for (const noun of nouns) app.route(base, noun);
+  for (const page of pages) app.route("/", page);
+  app
+    .get("/health", route({ right: "reader", summary: "Whether the server answers" }), (c) =>
+      c.text("OK"),
+    )
+    .get("/version", route({ right: "reader", summary: "The MLflow that is spoken" }), (c) =>
+      c.text(version),
+    );
+}
+
+/** Returns the methods that a path of the door takes; none where it is no path of it. */
+export function methodsOf(app: Hono<App>, path: string): string[] {
+  return ["GET", "POST", "PUT", "PATCH", "DELETE"].filter((method) =>
+    app.router
+      .match(method, path)[0]
+      .some(([[handler, { path }]]) => path !== "*" && path !== "/*" && declarationOf(handler)),
+  );
+}

@@ -3,9 +3,10 @@ import { HTTPException } from "hono/http-exception";
 import { ApiError } from "../wire/error.ts";
 import { identify } from "./auth/visitor.ts";
 import { collectAnswers } from "./db/answers.ts";
-import { compactDue } from "./db/compact.ts";
+import { compactDue, forgetReceipts } from "./db/compact.ts";
 import { collectFiles } from "./db/files.ts";
 import { collectSegments } from "./db/segments.ts";
+import { collectUploads } from "./db/uploads.ts";
 import type { App, Env } from "./env.ts";
 import { isMlflow, mlflowError } from "./mlflow/error.ts";
 import { methodsOf, mountMlflow } from "./mlflow/index.ts";
@@ -89,6 +90,8 @@ export default {
   fetch: app.fetch,
   async scheduled(_, env) {
     await compactDue(env);
+    await forgetReceipts(env.DB);
+    await collectUploads(env);
     await collectFiles(env);
     await collectSegments(env);
     await collectAnswers(env.FILES);

@@ -1,6 +1,6 @@
 import { ApiError, shown } from "../../wire/error.ts";
 import type { Experiment, ExperimentPatch, NewExperiment } from "../../wire/experiment.ts";
-import { isId, newId } from "../../wire/id.ts";
+import { defaultExperiment, isExperimentId, newId } from "../../wire/id.ts";
 import { toJSON } from "../../wire/json.ts";
 import type * as v from "valibot";
 import { workspace } from "../env.ts";
@@ -9,16 +9,35 @@ import { patchTags } from "./tags.ts";
 
 type Parsed = v.InferOutput<typeof NewExperiment>;
 
-const columns = `id, name, hypothesis, metric, direction, conclusion, note, json(tags) AS tags, created, archived, rev, digest,
+const columns = `id, name, hypothesis, metric, direction, conclusion, note, json(tags) AS tags, created, archived, updated, artifacts, rev, digest,
   (SELECT count(*) FROM runs WHERE runs.experiment = experiments.id AND runs.deleted IS NULL) AS runs`;
 
 interface Row extends Omit<Experiment, "tags"> {
   tags: string;
   rev: number;
   digest: string;
+  updated: number;
+  artifacts: string | null;
 }
 
-function toExperiment({ rev: _, digest: __, ...row }: Row): Experiment {
+/** An experiment with what doors know of it besides. */
+export interface FoundExperiment extends Experiment {
+  /** when it was last changed, in ms since 1970 */
+  updated: number;
+  /** where the files of its runs lie, if not here: a URI */
+  artifacts: string | null;
+}
+
+/** Returns a found experiment as it is shown. */
+export function experimentOf({
+  updated: _,
+  artifacts: __,
+  ...experiment
+}: FoundExperiment): Experiment {
+  return experiment;
+}
+
+function toExperiment({ rev: _, digest: __, ...row }: Row): FoundExperiment {
   return { ...row, tags: JSON.parse(row.tags) };
 }
 
@@ -26,7 +45,7 @@ function toExperiment({ rev: _, digest: __, ...row }: Row): Experiment {
 export async function selectExperiments(
   db: D1Database,
   { archived = false } = {},
-): Promise<Experiment[]> {
+): Promise<FoundExperiment[]> {
   const { results } = await db
     .prepare(
       `SELECT ${columns} FROM experiments WHERE workspace = ? AND (? OR archived IS NULL) ORDER BY created DESC, id DESC`,
@@ -37,7 +56,7 @@ export async function selectExperiments(
 }
 
 /** Returns the experiment of an id or a name; throws where there is none. */
-export async function selectExperiment(db: D1Database, idOrName: string): Promise<Experiment> {
+export async function selectExperiment(db: D1Database, idOrName: string): Promise<FoundExperiment> {
   return toExperiment(await selectRow(db, idOrName));
 }
 
@@ -49,12 +68,64 @@ async function selectRow(db: D1Database, idOrName: string): Promise<Row> {
 }
 
 function findRow(db: D1Database, idOrName: string): Promise<Row | null> {
-  return db
+  return selectOne(db, idOrName).first<Row>();
+}
+
+const selectOne = (db: D1Database, idOrName: string): D1PreparedStatement =>
+  db
     .prepare(
-      `SELECT ${columns} FROM experiments WHERE workspace = ? AND ${isId(idOrName) ? "id" : "name"} = ?`,
+      `SELECT ${columns} FROM experiments WHERE workspace = ? AND ${isExperimentId(idOrName) ? "id" : "name"} = ?`,
     )
-    .bind(workspace, idOrName)
+    .bind(workspace, idOrName);
+
+/** Returns the experiment of an id, if there is one. The default one is made when it is first asked for; where its name is taken, that one stands for it. */
+export async function findExperiment(
+  db: D1Database,
+  id: string,
+  who: string,
+): Promise<FoundExperiment | undefined> {
+  const row = await findRow(db, id);
+  if (row) return toExperiment(row);
+  return id === defaultExperiment.id ? makeDefault(db, who) : undefined;
+}
+
+/** Returns the experiment of a name, if there is one; the default one is made when it is first asked for. */
+export async function findNamedExperiment(
+  db: D1Database,
+  name: string,
+  who: string,
+): Promise<FoundExperiment | undefined> {
+  const row = await db
+    .prepare(`SELECT ${columns} FROM experiments WHERE workspace = ? AND name = ?`)
+    .bind(workspace, name)
     .first<Row>();
+  if (row) return toExperiment(row);
+  return name === defaultExperiment.name ? makeDefault(db, who) : undefined;
+}
+
+/** Makes the default experiment, and returns it, or the one that has its name. */
+export async function makeDefault(db: D1Database, who: string): Promise<FoundExperiment> {
+  const { id, name } = defaultExperiment;
+  const experiment: Parsed = {
+    name,
+    hypothesis: "",
+    metric: null,
+    direction: "min",
+    conclusion: "",
+    note: "",
+    tags: {},
+  };
+  const digest = await digestOf(experiment);
+  const results = await db.batch<Row>([
+    insertExperiment(db, id, experiment, digest),
+    logChange(db, { who, what: "experiment.create", subject: id, digest }),
+    db
+      .prepare(
+        `SELECT ${columns} FROM experiments WHERE workspace = ? AND (id = ? OR name = ?) ORDER BY id = ? DESC LIMIT 1`,
+      )
+      .bind(workspace, id, name, id),
+  ]);
+  return toExperiment(results.at(-1)!.results[0]!);
 }
 
 /** The statement that creates an experiment, unless its id or its name is taken, or the run it is for exists. */
@@ -63,13 +134,13 @@ export function insertExperiment(
   id: string,
   experiment: Parsed,
   digest: string,
-  forRun: string | null = null,
+  { forRun = null, artifacts = null }: { forRun?: string | null; artifacts?: string | null } = {},
 ): D1PreparedStatement {
   const { name, hypothesis, metric, direction, conclusion, note, tags } = experiment;
   return db
     .prepare(
-      `INSERT INTO experiments (workspace, id, name, hypothesis, metric, direction, conclusion, note, tags, created, digest)
-       SELECT ?, ?, ?, ?, ?, ?, ?, ?, jsonb(?), ${now}, ? WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = ?)
+      `INSERT INTO experiments (workspace, id, name, hypothesis, metric, direction, conclusion, note, tags, created, updated, artifacts, digest)
+       SELECT ?, ?, ?, ?, ?, ?, ?, ?, jsonb(?), ${now}, ${now}, ?, ? WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = ?)
        ON CONFLICT DO NOTHING`,
     )
     .bind(
@@ -82,6 +153,7 @@ export function insertExperiment(
       conclusion,
       note,
       toJSON(tags),
+      artifacts,
       digest,
       forRun,
     );
@@ -92,14 +164,16 @@ export async function createExperiment(
   db: D1Database,
   experiment: Parsed,
   who: string,
-): Promise<Experiment> {
+  artifacts: string | null = null,
+): Promise<FoundExperiment> {
   const digest = await digestOf(experiment);
   const id = experiment.id ?? newId();
-  await db.batch([
-    insertExperiment(db, id, experiment, digest),
+  const results = await db.batch<Row>([
+    insertExperiment(db, id, experiment, digest, { artifacts }),
     logChange(db, { who, what: "experiment.create", subject: id, digest }),
+    selectOne(db, id),
   ]);
-  const row = await findRow(db, id);
+  const row = results.at(-1)!.results[0];
   if (row?.digest === digest) return toExperiment(row);
   if (row)
     throw new ApiError(
@@ -121,7 +195,7 @@ export async function patchExperiment(
   idOrName: string,
   patch: v.InferOutput<typeof ExperimentPatch>,
   who: string,
-): Promise<Experiment> {
+): Promise<FoundExperiment> {
   const digest = await digestOf(patch);
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const row = await selectRow(db, idOrName);
@@ -132,7 +206,7 @@ export async function patchExperiment(
         db
           .prepare(
             `UPDATE experiments SET name = ?, hypothesis = ?, metric = ?, direction = ?, conclusion = ?, note = ?,
-             tags = jsonb(?), rev = rev + 1 WHERE id = ? AND rev = ?`,
+             tags = jsonb(?), updated = ${now}, rev = rev + 1 WHERE id = ? AND rev = ?`,
           )
           .bind(
             next.name,
@@ -162,22 +236,37 @@ export async function patchExperiment(
   );
 }
 
-/** Archives an experiment, or takes it back into use; what is so already stays as it is. */
+/**
+ * Archives an experiment, or takes it back into use; what is so already stays as it is. `withRuns` deletes its runs with
+ * it, and takes those back that were deleted with it.
+ */
 export async function archiveExperiment(
   db: D1Database,
   idOrName: string,
   archive: boolean,
   who: string,
-): Promise<Experiment> {
+  { withRuns = false } = {},
+): Promise<FoundExperiment> {
   const { id } = await selectExperiment(db, idOrName);
   const what = archive ? "experiment.archive" : "experiment.restore";
-  await db.batch([
+  // Deleted with it are those that were at the very same time.
+  const at = "(SELECT archived FROM experiments WHERE id = ?1)";
+  const setRuns = (deleted: string, which: string) =>
     db
       .prepare(
-        `UPDATE experiments SET archived = ${archive ? now : "NULL"}, rev = rev + 1 WHERE id = ? AND archived IS ${archive ? "" : "NOT"} NULL`,
+        `UPDATE runs SET deleted = ${deleted}, rev = rev + 1, touched = max(${now}, touched + 1)
+         WHERE experiment = ?1 AND deleted ${which}`,
+      )
+      .bind(id);
+  await db.batch([
+    ...(withRuns && !archive ? [setRuns("NULL", `= ${at}`)] : []),
+    db
+      .prepare(
+        `UPDATE experiments SET archived = ${archive ? now : "NULL"}, updated = ${now}, rev = rev + 1 WHERE id = ? AND archived IS ${archive ? "" : "NOT"} NULL`,
       )
       .bind(id),
     logChange(db, { who, what, subject: id, digest: await digestOf(what) }),
+    ...(withRuns && archive ? [setRuns(at, "IS NULL")] : []),
   ]);
   return selectExperiment(db, id);
 }

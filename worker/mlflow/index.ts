@@ -1,16 +1,46 @@
 import { Hono } from "hono";
 import type { App } from "../env.ts";
 import { declarationOf, route } from "../route.ts";
+import { artifactPages, artifacts } from "./artifacts.ts";
+import { experiments } from "./experiments.ts";
+import { metrics } from "./metrics.ts";
 import { notImplementedAPI, notImplementedPages } from "./not-implemented.ts";
+import { runs } from "./runs.ts";
+import { runLinks } from "./run-links.ts";
 
 /** The release of MLflow whose clients' calls are answered; from 3.4 on, clients try to send spans to /v1/traces. */
 const version = "3.17.2";
 
+/** What clients ask before they send and fetch files: large ones come in parts, all are fetched through this server. */
+const serverInfo = new Hono<App>().get(
+  "/3.0/mlflow/server-info",
+  route({ right: "reader", summary: "MLflow: what this server can do" }),
+  (c) =>
+    c.json({
+      store_type: "SqlStore",
+      workspaces_enabled: false,
+      trace_archival_enabled: false,
+      multipart_uploads_enabled: true,
+      multipart_downloads_enabled: false,
+      presigned_upload_run_id_supported: false,
+      presigned_upload_model_id_supported: false,
+      features_enabled: { gateway: false },
+    }),
+);
+
 /** MLflow's API, a noun a router; paths begin with the API's version, as in /2.0/mlflow/runs/get. */
-const nouns: Hono<App>[] = [notImplementedAPI];
+const nouns: Hono<App>[] = [
+  experiments,
+  runs,
+  metrics,
+  runLinks,
+  artifacts,
+  serverInfo,
+  notImplementedAPI,
+];
 
 /** What MLflow serves beside its API. */
-const pages: Hono<App>[] = [notImplementedPages];
+const pages: Hono<App>[] = [artifactPages, notImplementedPages];
 
 /** Mounts the door for MLflow's clients: its API under /api, and once more under /ajax-api, as its own pages call it. */
 export function mountMlflow(app: Hono<App>): void {

@@ -4,7 +4,7 @@ import { formatCursor, parseCursor } from "../../wire/cursor.ts";
 import { ApiError } from "../../wire/error.ts";
 import { parse } from "../../wire/parse.ts";
 import { parseOrder, parseWhere } from "../../wire/query.ts";
-import { Finish, NewRun, RunPatch, type Run } from "../../wire/run.ts";
+import { Finish, NewRun, RunPatch } from "../../wire/run.ts";
 import { runsTable } from "../../wire/runs-table.ts";
 import { readJSON } from "../body.ts";
 import { selectExperiment, selectExperiments } from "../db/experiments.ts";
@@ -16,6 +16,7 @@ import {
   patchRun,
   purgeRun,
   resumeRun,
+  runOf,
   selectRun,
   selectRuns,
   type FoundRun,
@@ -153,8 +154,8 @@ export const runs = new Hono<App>()
     },
   );
 
-function answerRun(c: Context, { ...run }: Run | FoundRun, status: 200 | 201 = 200): Response {
-  return json(c, { ...run, no: undefined, touched: undefined }, status);
+function answerRun(c: Context, run: FoundRun, status: 200 | 201 = 200): Response {
+  return json(c, runOf(run), status);
 }
 
 /** Returns the ids of the named experiments (undefined for all) and how to name one. */

@@ -1,0 +1,252 @@
+import type { Tags } from "../../wire/config.ts";
+import type { Assessment, Trace } from "../../wire/trace.ts";
+import { workspace, type Env } from "../env.ts";
+import { selectAssessments } from "./assessments.ts";
+import { digestOf, logChange, now } from "./events.ts";
+import type { Selection } from "./models.ts";
+import { pageOf, type Order } from "./page.ts";
+import { selectSpans, type KeptSpan } from "./spans.ts";
+
+interface Row extends Omit<Trace, "tags" | "metadata" | "runs" | "prompts" | "assessments"> {
+  tags: string;
+  metadata: string;
+  runs: string;
+  prompts: string;
+}
+
+const columns = `id, experiment, name, state, started, duration, request, response, client, json(tags) AS tags, json(metadata) AS metadata,
+  json(runs) AS runs, json(prompts) AS prompts`;
+
+const toTrace = (row: Row, assessments: Assessment[] = []): Trace => ({
+  id: row.id,
+  experiment: row.experiment,
+  name: row.name,
+  state: row.state,
+  started: row.started,
+  duration: row.duration,
+  request: row.request,
+  response: row.response,
+  client: row.client,
+  tags: JSON.parse(row.tags),
+  metadata: JSON.parse(row.metadata),
+  runs: Object.keys(JSON.parse(row.runs)),
+  prompts: Object.keys(JSON.parse(row.prompts)),
+  assessments,
+});
+
+async function withAssessments(db: D1Database, rows: Row[]): Promise<Trace[]> {
+  const ids = rows.map(({ id }) => id);
+  const assessments = ids.length ? await selectAssessments(db, ids) : new Map();
+  return rows.map((row) => toTrace(row, assessments.get(row.id)));
+}
+
+/** Returns the traces of some ids, in their order; those that are not there are left out. */
+export async function findTraces(db: D1Database, ids: string[]): Promise<Trace[]> {
+  const wanted = [...new Set(ids)];
+  const { results } = await db
+    .prepare(
+      `SELECT ${columns} FROM traces WHERE workspace = ? AND id IN (SELECT value FROM json_each(?))`,
+    )
+    .bind(workspace, JSON.stringify(wanted))
+    .all<Row>();
+  const byId = new Map(results.map((row) => [row.id, row]));
+  return withAssessments(
+    db,
+    wanted.flatMap((id) => byId.get(id) ?? []),
+  );
+}
+
+/** The expressions that traces are ordered by. */
+export const traceOrder = {
+  id: "id",
+  started: "started",
+  duration: "duration",
+  ended: "started + duration",
+  state: "CASE state WHEN 'error' THEN 0 WHEN 'running' THEN 1 WHEN 'ok' THEN 2 ELSE 3 END",
+  name: "name",
+  client: "client",
+  experiment: "experiment",
+} as const;
+
+/** Orders traces by the text of a tag or a metadatum. */
+export const byText = (column: "tags" | "metadata", key: string, descending: boolean): Order => ({
+  by: `(SELECT value FROM json_each(${column}) WHERE key = ?)`,
+  bound: [key],
+  descending,
+  nullable: true,
+});
+
+/** A trace as a search looks at it: with its spans, where it asks for them. */
+export interface FoundTrace {
+  trace: Trace;
+  spans: KeptSpan[];
+}
+
+/** Returns a page of the traces of experiments (ids), or of all. */
+export const selectTraces = (
+  stores: Pick<Env, "DB" | "FILES">,
+  {
+    experiments,
+    needsSpans = false,
+    ...selection
+  }: Selection<FoundTrace> & { experiments: string[] | undefined; needsSpans?: boolean },
+) =>
+  pageOf<Row, FoundTrace>(stores.DB, {
+    columns,
+    from: "traces",
+    where: `workspace = ?${experiments ? " AND experiment IN (SELECT value FROM json_each(?))" : ""}`,
+    bound: [workspace, ...(experiments ? [JSON.stringify(experiments)] : [])],
+    itemsOf: async (rows) => {
+      const found = await withAssessments(stores.DB, rows);
+      const ids = found.map(({ id }) => id);
+      const spans = needsSpans ? await selectSpans(stores, ids, maxSearched) : undefined;
+      return found.map((trace) => ({ trace, spans: spans?.get(trace.id) ?? [] }));
+    },
+    ...(needsSpans ? { chunk: 20 } : {}),
+    ...selection,
+  });
+
+/** A search looks at so many characters of a trace's spans, the first. */
+const maxSearched = 2_000_000;
+
+/** What is told of a trace at its end. */
+export type NewTrace = Omit<Trace, "runs" | "prompts" | "assessments">;
+
+/** The statements that keep what is told of a trace: it stands above what its spans said, and tags and metadata join those that are there. */
+export async function insertTrace(
+  db: D1Database,
+  trace: NewTrace,
+  who: string,
+): Promise<D1PreparedStatement[]> {
+  const { id, experiment, name, state, started, duration, request, response, client } = trace;
+  const tags = JSON.stringify(trace.tags);
+  const metadata = JSON.stringify(trace.metadata);
+  return [
+    db
+      .prepare(
+        `INSERT INTO traces (workspace, id, experiment, name, state, started, duration, request, response, client, told, tags, metadata, runs, prompts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, jsonb(?11), jsonb(?12), jsonb('{}'), jsonb('{}'))
+         ON CONFLICT (id) DO UPDATE SET experiment = ?3, name = coalesce(?4, name), state = ?5, started = ?6, duration = ?7,
+           request = coalesce(?8, request), response = coalesce(?9, response), client = coalesce(?10, client), told = 1,
+           tags = jsonb_patch(tags, ?11), metadata = jsonb_patch(metadata, ?12) WHERE workspace = ?1`,
+      )
+      .bind(
+        workspace,
+        id,
+        experiment,
+        name,
+        state,
+        started,
+        duration,
+        request,
+        response,
+        client,
+        tags,
+        metadata,
+      ),
+    logChange(db, { who, what: "trace.put", subject: id, digest: await digestOf(trace) }),
+  ];
+}
+
+/** Sets tags of a trace, and takes those away that are null; what is so already stays as it is. */
+export async function tagTrace(
+  db: D1Database,
+  id: string,
+  patch: Record<string, string | null>,
+  who: string,
+): Promise<void> {
+  const body = JSON.stringify(patch);
+  await db.batch([
+    db
+      .prepare(
+        `UPDATE traces SET tags = jsonb_patch(tags, ?1) WHERE workspace = ?2 AND id = ?3 AND json(tags) <> json(jsonb_patch(tags, ?1))`,
+      )
+      .bind(body, workspace, id),
+    logChange(db, { who, what: "trace.tag", subject: id, digest: await digestOf(patch) }),
+  ]);
+}
+
+/** Gives a trace another name, or none. */
+export async function nameTrace(
+  db: D1Database,
+  id: string,
+  name: string | null,
+  who: string,
+): Promise<void> {
+  await db.batch([
+    db
+      .prepare("UPDATE traces SET name = ?1 WHERE workspace = ?2 AND id = ?3 AND name IS NOT ?1")
+      .bind(name, workspace, id),
+    logChange(db, { who, what: "trace.rename", subject: id, digest: await digestOf({ name }) }),
+  ]);
+}
+
+/** Links traces (ids) to a run, or to versions of prompts (name/number); those that are not there are left out. */
+export async function linkTraces(
+  db: D1Database,
+  ids: string[],
+  kind: "runs" | "prompts",
+  targets: string[],
+  who: string,
+): Promise<void> {
+  const links: Tags = Object.fromEntries(targets.map((target) => [target, ""]));
+  const digest = await digestOf({ kind, targets });
+  await db.batch(
+    ids.flatMap((id) => [
+      db
+        .prepare(
+          `UPDATE traces SET ${kind} = jsonb_patch(${kind}, ?1) WHERE workspace = ?2 AND id = ?3 AND json(${kind}) <> json(jsonb_patch(${kind}, ?1))`,
+        )
+        .bind(JSON.stringify(links), workspace, id),
+      logChange(db, { who, what: "trace.link", subject: id, digest }),
+    ]),
+  );
+}
+
+/** Which traces of an experiment to delete: those named, those that began by a time, the oldest of them first. */
+export interface Doomed {
+  experiment: string;
+  ids: string[] | undefined;
+  until: number | undefined;
+  limit: number | undefined;
+}
+
+/** So many traces are deleted at a time. */
+const maxDeleted = 1_000;
+
+/** Deletes traces with their spans and what was said of them; returns how many went. Objects of spans are collected later, by collectSpans. */
+export async function deleteTraces(
+  db: D1Database,
+  { experiment, ids, until, limit }: Doomed,
+  who: string,
+): Promise<number> {
+  let deleted = 0;
+  for (let left = limit ?? Infinity; left > 0;) {
+    const wanted = Math.min(left, maxDeleted);
+    const { results } = await db
+      .prepare(
+        `SELECT id FROM traces WHERE workspace = ?1 AND experiment = ?2 AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))
+         AND (?4 IS NULL OR started <= ?4) ORDER BY started, id LIMIT ?5`,
+      )
+      .bind(workspace, experiment, ids ? JSON.stringify(ids) : null, until ?? null, wanted)
+      .all<{ id: string }>();
+    const found = JSON.stringify(results.map(({ id }) => id));
+    const among = "IN (SELECT value FROM json_each(?))";
+    if (results.length === 0) return deleted;
+    await db.batch([
+      ...["spans", "assessments"].map((table) =>
+        db.prepare(`DELETE FROM ${table} WHERE trace ${among}`).bind(found),
+      ),
+      db.prepare(`DELETE FROM traces WHERE id ${among}`).bind(found),
+      db
+        .prepare(
+          `INSERT INTO events (workspace, at, who, what, subject, digest) SELECT ?, ${now}, ?, 'trace.delete', value, ? FROM json_each(?)`,
+        )
+        .bind(workspace, who, await digestOf("trace.delete"), found),
+    ]);
+    deleted += results.length;
+    left -= results.length;
+    if (results.length < wanted) return deleted;
+  }
+  return deleted;
+}

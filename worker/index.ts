@@ -6,6 +6,7 @@ import { collectAnswers } from "./db/answers.ts";
 import { compactDue, forgetReceipts } from "./db/compact.ts";
 import { collectFiles } from "./db/files.ts";
 import { collectSegments } from "./db/segments.ts";
+import { collectSpans } from "./db/spans.ts";
 import { collectUploads } from "./db/uploads.ts";
 import type { App, Env } from "./env.ts";
 import { isMlflow, mlflowError } from "./mlflow/error.ts";
@@ -15,8 +16,10 @@ import { guard, noSuchRoute, route } from "./route.ts";
 import { consoleLines } from "./routes/console.ts";
 import { experiments } from "./routes/experiments.ts";
 import { files } from "./routes/files.ts";
+import { models } from "./routes/models.ts";
 import { points } from "./routes/points.ts";
 import { runs } from "./routes/runs.ts";
+import { traces } from "./routes/traces.ts";
 
 export const app = new Hono<App>();
 
@@ -33,7 +36,8 @@ const api = new Hono<App>()
   .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) =>
     c.json(openapi(app)),
   );
-for (const noun of [experiments, runs, points, consoleLines, files]) api.route("/", noun);
+for (const noun of [experiments, runs, points, consoleLines, files, models, traces])
+  api.route("/", noun);
 app.route("/api/v1", api);
 mountMlflow(app);
 
@@ -94,6 +98,7 @@ export default {
     await collectUploads(env);
     await collectFiles(env);
     await collectSegments(env);
+    await collectSpans(env);
     await collectAnswers(env.FILES);
   },
 } satisfies ExportedHandler<Env>;

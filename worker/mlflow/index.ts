@@ -3,10 +3,13 @@ import type { App } from "../env.ts";
 import { declarationOf, route } from "../route.ts";
 import { artifactPages, artifacts } from "./artifacts.ts";
 import { experiments } from "./experiments.ts";
+import { loggedModels } from "./logged-models.ts";
 import { metrics } from "./metrics.ts";
 import { notImplementedAPI, notImplementedPages } from "./not-implemented.ts";
+import { registry } from "./registry.ts";
 import { runs } from "./runs.ts";
 import { runLinks } from "./run-links.ts";
+import { spans, traces } from "./traces.ts";
 
 /** The release of MLflow whose clients' calls are answered; from 3.4 on, clients try to send spans to /v1/traces. */
 const version = "3.17.2";
@@ -35,12 +38,15 @@ const nouns: Hono<App>[] = [
   metrics,
   runLinks,
   artifacts,
+  registry,
+  loggedModels,
+  traces,
   serverInfo,
   notImplementedAPI,
 ];
 
 /** What MLflow serves beside its API. */
-const pages: Hono<App>[] = [artifactPages, notImplementedPages];
+const pages: Hono<App>[] = [artifactPages, spans, notImplementedPages];
 
 /** Mounts the door for MLflow's clients: its API under /api, and once more under /ajax-api, as its own pages call it. */
 export function mountMlflow(app: Hono<App>): void {

@@ -2,10 +2,17 @@ import { ApiError } from "../../wire/error.ts";
 import { emptyPoints, sortedPlaces, takePoints, type Points } from "../../wire/point.ts";
 import { maxTime } from "../../wire/time.ts";
 import { checkKey, checkLength, limits } from "./limits.ts";
+import { OfModel } from "./model-points.ts";
 import { double, int64, invalidValue, message, missing, string } from "./request.ts";
 
 /** A point as it is sent. */
-export const Metric = message({ key: string, value: double, timestamp: int64, step: int64 });
+export const Metric = message({
+  key: string,
+  value: double,
+  timestamp: int64,
+  step: int64,
+  ...OfModel,
+});
 
 /** A point that was checked. */
 export interface CheckedMetric {

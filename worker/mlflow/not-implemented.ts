@@ -43,11 +43,6 @@ export const notImplementedAPI = new Hono<App>()
     throw notImplemented(c.req.path);
   });
 
-export const notImplementedPages = new Hono<App>()
-  .all("/graphql", declared(), (c) => {
-    throw notImplemented(c.req.path);
-  })
-  .all("/v1/traces", declared(), () => {
-    // The client knows these words, and sends its spans as a file instead.
-    throw new ApiError("NOT_IMPLEMENTED", "REST OTLP span logging is not supported by this server");
-  });
+export const notImplementedPages = new Hono<App>().all("/graphql", declared(), (c) => {
+  throw notImplemented(c.req.path);
+});

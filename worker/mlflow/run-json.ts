@@ -37,6 +37,10 @@ const locationOf = ({
 export const artifactsOf = (run: Pick<FoundRun, "id" | "experiment" | "artifacts">): string =>
   `${locationOf(run).replace(/\/+$/, "")}/${run.id}/artifacts`;
 
+/** Where the files of an experiment lie: a URI that paths are appended to. */
+export const experimentLocation = ({ id, artifacts }: FoundExperiment): string =>
+  locationOf({ experiment: id, artifacts }).replace(/\/+$/, "");
+
 /** The states of runs in MLflow's numbering, from 1 on. */
 export const statuses = ["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"] as const;
 

@@ -11,6 +11,7 @@ import { activeExperiment } from "./experiments.ts";
 import { answer } from "./json.ts";
 import { checkKey, checkLength, cut, limits } from "./limits.ts";
 import { checkMetric, Metric, pointsOf } from "./metric.ts";
+import { logModelPoints, OfModel, pointsOfModels } from "./model-points.ts";
 import {
   double,
   int64,
@@ -212,10 +213,13 @@ export const runs = new Hono<App>()
       value: required(double),
       timestamp: required(int64),
       step: int64,
+      ...OfModel,
     });
     const id = runIdOf({ run_id, run_uuid });
     const points = pointsOf([checkMetric(metric)]);
+    const ofModels = await pointsOfModels(c, id, [metric]);
     await log(c, id, { points });
+    await logModelPoints(c, ofModels);
     return answer(c, {});
   })
   .post("/2.0/mlflow/runs/log-batch", writes("log points, params and tags at once"), async (c) => {
@@ -233,12 +237,16 @@ export const runs = new Hono<App>()
     const checkedParams = params.map((param, i) => checkParam(param, `params[${i}].`));
     checkUnique(checkedParams);
     const checkedTags = tags.map((tag, i) => checkTag(tag, `tags[${i}].`));
+    const ofModels = await pointsOfModels(c, id, metrics);
     const { conflicting } = await log(c, id, {
       ...logOfTags(checkedTags),
       ...(points.step.length ? { points } : {}),
       ...(params.length ? { params: paramsText(checkedParams) } : {}),
     });
-    if (conflicting === null) return answer(c, {});
+    if (conflicting === null) {
+      await logModelPoints(c, ofModels);
+      return answer(c, {});
+    }
     throw invalid(
       `Changing param values is not allowed. Params were already logged='${conflictsOf(conflicting, checkedParams)}' for run ID='${id}'.`,
     );

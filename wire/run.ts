@@ -45,7 +45,7 @@ export interface Run {
 }
 
 /** How long a running run may be silent, in ms, before it is shown as stalled: four missed heartbeats. */
-const stalledAfter = 60_000;
+export const stalledAfter = 60_000;
 
 /** Whether a run says it is running and yet has not been heard of; `now` is the server's clock in ms. */
 export const isStalled = (

@@ -1,12 +1,14 @@
 import { ApiError, shown } from "./error.ts";
+import { fieldFromName, statisticOf, type Field, type Statistic } from "./field.ts";
+import type { Value } from "./filter.ts";
 import type { Run } from "./run.ts";
 import { meanOf, type Summary } from "./summary.ts";
 import type { Column } from "./table.ts";
 
-type Value = string | number | boolean | null | undefined;
+type CellValue = Value | null | undefined;
 
 /** What the runs table shows of a run besides its params, metrics and tags: the column's type and its value. */
-const plain: Record<string, [Column["type"], (run: Run, experiment: string) => Value]> = {
+const plain: Record<string, [Column["type"], (run: Run, experiment: string) => CellValue]> = {
   id: ["utf8", (run) => run.id],
   name: ["utf8", (run) => run.name],
   number: ["float64", (run) => run.number],
@@ -27,7 +29,7 @@ const plain: Record<string, [Column["type"], (run: Run, experiment: string) => V
   deleted: ["timestamp", (run) => run.deleted],
 };
 
-const statistics: Record<string, (summary: Summary) => number> = {
+const statistics: Record<Statistic, (summary: Summary) => number> = {
   last: (s) => s.last,
   step: (s) => s.step,
   min: (s) => s.min,
@@ -39,32 +41,24 @@ const statistics: Record<string, (summary: Summary) => number> = {
   nan: (s) => s.nan,
 };
 
-/** Reads one field of a run. */
-export type ReadField = (run: Run) => Value;
-
-/**
- * Returns how to read a field: a plain one such as `state`, or `params.lr`, `tags.team`, `metrics.loss` (its last
- * value), `metrics.loss.min`. A metric whose own key ends in such a word is meant before the statistic is.
- */
+/** Returns how to read a field of a run; undefined for a plain field that a run by itself does not tell. */
 export function fieldReader(
-  field: string,
+  field: Field,
   experimentName: (id: string) => string = (id) => id,
-): ReadField | undefined {
-  if (Object.hasOwn(plain, field))
-    return (run) => plain[field]![1](run, experimentName(run.experiment));
-  const dot = field.indexOf(".");
-  const [kind, key] = [field.slice(0, dot), field.slice(dot + 1)];
-  if (key === "") return undefined;
-  if (kind === "params") return (run) => own(run.params, key);
+): ((run: Run) => CellValue) | undefined {
+  const { kind, key } = field;
+  if (kind === "plain") {
+    const read = own(plain, key)?.[1];
+    return read && ((run) => read(run, experimentName(run.experiment)));
+  }
   if (kind === "tags") return (run) => own(run.tags, key);
-  if (kind !== "metrics") return undefined;
-  const end = key.lastIndexOf(".");
-  const statistic = own(statistics, key.slice(end + 1));
+  if (kind === "params") return (run) => own(run.params, key);
+  const other = statisticOf(field);
   return (run) => {
     const summary = own(run.metrics, key);
     if (summary) return summary.last;
-    const base = end > 0 ? own(run.metrics, key.slice(0, end)) : undefined;
-    return base && statistic?.(base);
+    const base = other && own(run.metrics, other.key);
+    return base && statistics[other.of](base);
   };
 }
 
@@ -82,11 +76,12 @@ export function runsTable(
   return (columns ?? ["*"])
     .flatMap((name) => (name === "*" ? allColumns(runs) : name))
     .map((name) => {
-      const read = fieldReader(name, experimentName);
+      const field = fieldFromName(name);
+      const read = field && fieldReader(field, experimentName);
       if (!read) throw new ApiError("INVALID_PARAMETER_VALUE", `unknown column: ${shown(name)}`);
       const values = runs.map(read);
-      if (Object.hasOwn(plain, name)) return { name, type: plain[name]![0], values };
-      if (name.startsWith("metrics.")) return { name, type: "float64", values };
+      if (field.kind === "plain") return { name, type: plain[field.key]![0], values };
+      if (field.kind === "metrics") return { name, type: "float64", values };
       return typed(name, values);
     });
 }
@@ -100,7 +95,7 @@ function allColumns(runs: Run[]): string[] {
 }
 
 /** A column has the type that all its values share; where they share none, it is text. */
-function typed(name: string, values: Value[]): Column {
+function typed(name: string, values: CellValue[]): Column {
   const types = new Set(
     values.filter((value) => value !== null && value !== undefined).map((value) => typeof value),
   );

@@ -93,7 +93,7 @@ export async function selectLinks(db: D1Database, runs: number[]): Promise<Map<n
   const [datasets, models] = await db.batch<Dataset & RunModel & { run: number; tags: string }>([
     db
       .prepare(
-        `SELECT run, name, digest, type, source, schema, profile, tags FROM json_each(?) AS wanted
+        `SELECT run, name, digest, datasets.type, source, schema, profile, tags FROM json_each(?) AS wanted
          CROSS JOIN run_datasets ON run = wanted.value JOIN datasets ON datasets.no = dataset ORDER BY run_datasets.no`,
       )
       .bind(wanted),

@@ -137,8 +137,8 @@ function chunksOf(summaries: Map<string, Summary>): [string, Summary][][] {
   return chunks;
 }
 
-/** FNV-1a over the key's characters. */
-function partOf(key: string): number {
+/** Returns which part of more_metrics a key belongs to: FNV-1a over its characters. */
+export function partOf(key: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
   return (hash >>> 0) % parts;

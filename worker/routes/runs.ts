@@ -3,9 +3,13 @@ import * as v from "valibot";
 import { formatCursor, parseCursor } from "../../wire/cursor.ts";
 import { ApiError } from "../../wire/error.ts";
 import { parse } from "../../wire/parse.ts";
-import { parseOrder, parseWhere } from "../../wire/query.ts";
+import { parseOrder } from "../../wire/order.ts";
+import { predicate, rowsOf } from "../../wire/predicate.ts";
+import { parseWhere } from "../../wire/query.ts";
+import { runColumns } from "../../wire/run-columns.ts";
 import { Finish, NewRun, RunPatch } from "../../wire/run.ts";
 import { runsTable } from "../../wire/runs-table.ts";
+import { sortedRows } from "../../wire/sort.ts";
 import { readJSON } from "../body.ts";
 import { selectExperiment, selectExperiments } from "../db/experiments.ts";
 import {
@@ -175,8 +179,9 @@ function arranged(
   { where, order, limit }: v.InferOutput<typeof RunsQuery>,
   nameOf: (id: string) => string,
 ): FoundRun[] {
-  const test = where === undefined ? undefined : parseWhere(where, nameOf);
-  const filtered = test ? found.filter(test) : found;
-  const ordered = order === undefined ? filtered : filtered.toSorted(parseOrder(order, nameOf));
-  return limit === undefined ? ordered : ordered.slice(0, limit);
+  const filter = where === undefined ? undefined : parseWhere(where);
+  const terms = order === undefined ? [] : parseOrder(order);
+  const columns = runColumns(found, { experimentName: nameOf });
+  const rows = sortedRows(terms, columns, filter && rowsOf(predicate(filter, columns)));
+  return Array.from(limit === undefined ? rows : rows.subarray(0, limit), (row) => found[row]!);
 }

@@ -1,0 +1,35 @@
+import { ApiError, shown } from "./error.ts";
+import { formatField, parseField, type Field } from "./field.ts";
+
+/**
+ * A field to order by. Numbers come before booleans, those before texts (by code point), and the other way round where it
+ * descends; either way NaN follows them and what is missing is last.
+ */
+export interface OrderTerm {
+  field: Field;
+  descending: boolean;
+}
+
+/** No order has more fields. */
+const maxTerms = 16;
+
+/** Returns the order that a text such as `metrics.loss, started desc` describes. */
+export function parseOrder(text: string): OrderTerm[] {
+  if (text.length > 10_000) throw invalid(`${text.length} characters, limit 10000`);
+  const terms = text.match(/(?:`[^`]*`|"[^"]*"|'[^']*'|[^,`"'])+|[,`"']/g) ?? [];
+  const fields = terms.filter((term) => term !== ",");
+  if (fields.length > maxTerms) throw invalid(`more than ${maxTerms} fields`);
+  return fields.map((term) => {
+    const [, name, direction = "asc"] = /^\s*(.*?)(?:\s+(asc|desc))?\s*$/is.exec(term)!;
+    const field = parseField(name!);
+    if (!field) throw invalid(`unknown field ${shown(name)}`);
+    return { field, descending: direction.toLowerCase() === "desc" };
+  });
+}
+
+const invalid = (message: string) =>
+  new ApiError("INVALID_PARAMETER_VALUE", `invalid order: ${message}`);
+
+/** Returns an order as text that parseOrder reads as the same order. */
+export const formatOrder = (order: OrderTerm[]): string =>
+  order.map(({ field, descending }) => formatField(field) + (descending ? " desc" : "")).join(", ");

@@ -142,3 +142,21 @@ export async function selectDatasetUses(
     .all<DatasetUse>();
   return results;
 }
+
+/** Returns the row numbers of the runs of experiments that read a dataset for which `test` holds. */
+export async function selectDatasetRuns(
+  db: D1Database,
+  experiments: string[],
+  test: (dataset: Omit<RunDataset, "type" | "source" | "schema" | "profile">) => boolean,
+): Promise<number[]> {
+  const { results } = await db
+    .prepare(
+      `SELECT run, name, digest, tags FROM json_each(?) AS wanted CROSS JOIN datasets ON experiment = wanted.value
+       JOIN run_datasets ON dataset = datasets.no`,
+    )
+    .bind(JSON.stringify(experiments))
+    .all<{ run: number; name: string; digest: string; tags: string }>();
+  return results
+    .filter(({ name, digest, tags }) => test({ name, digest, tags: JSON.parse(tags) }))
+    .map(({ run }) => run);
+}

@@ -7,6 +7,8 @@ import { metrics } from "./metrics.ts";
 import { notImplementedAPI, notImplementedPages } from "./not-implemented.ts";
 import { runs } from "./runs.ts";
 import { runLinks } from "./run-links.ts";
+import { experimentsSearch } from "./search-experiments.ts";
+import { runsSearch } from "./search-runs.ts";
 
 /** The release of MLflow whose clients' calls are answered; from 3.4 on, clients try to send spans to /v1/traces. */
 const version = "3.17.2";
@@ -31,7 +33,9 @@ const serverInfo = new Hono<App>().get(
 /** MLflow's API, a noun a router; paths begin with the API's version, as in /2.0/mlflow/runs/get. */
 const nouns: Hono<App>[] = [
   experiments,
+  experimentsSearch,
   runs,
+  runsSearch,
   metrics,
   runLinks,
   artifacts,

@@ -93,7 +93,7 @@ export async function selectLinks(db: D1Database, runs: number[]): Promise<Map<n
   const [datasets, models] = await db.batch<Dataset & RunModel & { run: number; tags: string }>([
     db
       .prepare(
-        `SELECT run, name, digest, type, source, schema, profile, tags FROM json_each(?) AS wanted
+        `SELECT run, name, digest, datasets.type, source, schema, profile, tags FROM json_each(?) AS wanted
          CROSS JOIN run_datasets ON run = wanted.value JOIN datasets ON datasets.no = dataset ORDER BY run_datasets.no`,
       )
       .bind(wanted),
@@ -141,4 +141,22 @@ export async function selectDatasetUses(
     .bind(contextTag, JSON.stringify(experiments), most)
     .all<DatasetUse>();
   return results;
+}
+
+/** Returns the row numbers of the runs of experiments that read a dataset for which `test` holds. */
+export async function selectDatasetRuns(
+  db: D1Database,
+  experiments: string[],
+  test: (dataset: Omit<RunDataset, "type" | "source" | "schema" | "profile">) => boolean,
+): Promise<number[]> {
+  const { results } = await db
+    .prepare(
+      `SELECT run, name, digest, tags FROM json_each(?) AS wanted CROSS JOIN datasets ON experiment = wanted.value
+       JOIN run_datasets ON dataset = datasets.no`,
+    )
+    .bind(JSON.stringify(experiments))
+    .all<{ run: number; name: string; digest: string; tags: string }>();
+  return results
+    .filter(({ name, digest, tags }) => test({ name, digest, tags: JSON.parse(tags) }))
+    .map(({ run }) => run);
 }

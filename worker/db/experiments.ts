@@ -106,6 +106,7 @@ export async function findNamedExperiment(
 /** Makes the default experiment, and returns it, or the one that has its name. */
 export async function makeDefault(db: D1Database, who: string): Promise<FoundExperiment> {
   const { id, name } = defaultExperiment;
+  const created = `coalesce((SELECT min(created) - 1 FROM experiments), ${now})`; // to MLflow it was always there
   const experiment: Parsed = {
     name,
     hypothesis: "",
@@ -117,7 +118,7 @@ export async function makeDefault(db: D1Database, who: string): Promise<FoundExp
   };
   const digest = await digestOf(experiment);
   const results = await db.batch<Row>([
-    insertExperiment(db, id, experiment, digest),
+    insertExperiment(db, id, experiment, digest, { created }),
     logChange(db, { who, what: "experiment.create", subject: id, digest }),
     db
       .prepare(
@@ -134,13 +135,17 @@ export function insertExperiment(
   id: string,
   experiment: Parsed,
   digest: string,
-  { forRun = null, artifacts = null }: { forRun?: string | null; artifacts?: string | null } = {},
+  {
+    forRun = null,
+    artifacts = null,
+    created = now,
+  }: { forRun?: string | null; artifacts?: string | null; created?: string } = {},
 ): D1PreparedStatement {
   const { name, hypothesis, metric, direction, conclusion, note, tags } = experiment;
   return db
     .prepare(
       `INSERT INTO experiments (workspace, id, name, hypothesis, metric, direction, conclusion, note, tags, created, updated, artifacts, digest)
-       SELECT ?, ?, ?, ?, ?, ?, ?, ?, jsonb(?), ${now}, ${now}, ?, ? WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = ?)
+       SELECT ?, ?, ?, ?, ?, ?, ?, ?, jsonb(?), ${created}, ${now}, ?, ? WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = ?)
        ON CONFLICT DO NOTHING`,
     )
     .bind(

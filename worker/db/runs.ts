@@ -152,6 +152,30 @@ export async function selectRuns(
   return rows!.results.map((row) => toRun(row, moreOf.get(row.no)));
 }
 
+/** At most so many bytes of runs are read at once. */
+const maxRead = 12_000_000;
+
+/** Returns the runs of row numbers, in their order, as many from the first on as may be read at once, and at least one. */
+export async function selectRunsByNo(db: D1Database, nos: number[]): Promise<FoundRun[]> {
+  if (!nos.length) return [];
+  const wanted = JSON.stringify(nos);
+  // The length of a value is known without reading it.
+  const page = `SELECT place, no FROM (SELECT wanted.key AS place, no,
+      sum(length(params) + length(tags) + length(metrics) + length(note) + 500) OVER (ORDER BY wanted.key) AS total
+      FROM json_each(?1) AS wanted CROSS JOIN runs ON no = wanted.value)
+    WHERE place = 0 OR total < ${maxRead}`;
+  const [rows, more] = await db.batch<Row & MoreMetrics>([
+    db
+      .prepare(
+        `SELECT ${columns} FROM (${page}) AS page CROSS JOIN runs USING (no) ORDER BY page.place`,
+      )
+      .bind(wanted),
+    db.prepare(`${moreMetrics} IN (SELECT no FROM (${page}))`).bind(wanted),
+  ]);
+  const moreOf = Map.groupBy(more!.results, ({ run }) => run);
+  return rows!.results.map((row) => toRun(row, moreOf.get(row.no)));
+}
+
 /** Which runs to read points of: those named themselves, deleted or not, then those of experiments, newest first. */
 export async function selectPointRuns(
   db: D1Database,

@@ -59,3 +59,6 @@ CREATE TABLE uploads (
 -- When a request was remembered; those of MLflow's clients, whose numbers never join to ranges, are forgotten after a time.
 ALTER TABLE receipts ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX receipts_to_forget ON receipts (at) WHERE writer = 'mlflow';
+
+-- Runs are listed by when they started; a run's row is long, and is read only where it is shown.
+CREATE INDEX runs_by_start ON runs (experiment, deleted, started, id);

@@ -155,6 +155,7 @@ export const experiments = new Hono<App>()
     const { id, archived } = await experimentOf(c, experiment_id);
     if (archived !== null) throw invalid("Cannot rename a non-active experiment.");
     const { who } = c.get("visitor");
+    await findNamedExperiment(c.env.DB, new_name, who); // the default one comes into being when its name is asked for
     await patchExperiment(c.env.DB, id, { name: new_name }, who).catch((error: unknown) => {
       if (!(error instanceof ApiError) || error.code !== "RESOURCE_ALREADY_EXISTS") throw error;
       throw new ApiError("BAD_REQUEST", `Experiment(name=${new_name}) already exists.`);

@@ -9,6 +9,8 @@ import { notImplementedAPI, notImplementedPages } from "./not-implemented.ts";
 import { registry } from "./registry.ts";
 import { runs } from "./runs.ts";
 import { runLinks } from "./run-links.ts";
+import { experimentsSearch } from "./search-experiments.ts";
+import { runsSearch } from "./search-runs.ts";
 import { spans, traces } from "./traces.ts";
 
 /** The release of MLflow whose clients' calls are answered; from 3.4 on, clients try to send spans to /v1/traces. */
@@ -34,7 +36,9 @@ const serverInfo = new Hono<App>().get(
 /** MLflow's API, a noun a router; paths begin with the API's version, as in /2.0/mlflow/runs/get. */
 const nouns: Hono<App>[] = [
   experiments,
+  experimentsSearch,
   runs,
+  runsSearch,
   metrics,
   runLinks,
   artifacts,

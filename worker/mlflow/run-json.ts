@@ -24,6 +24,9 @@ export const experimentJSON = ({
   tags: [...tagList(tags), ...(note ? [{ key: noteTag, value: note }] : [])],
 });
 
+/** What stands before an experiment's id where its files lie with us. */
+export const artifactRoot = "mlflow-artifacts:/";
+
 /** Where files of an experiment's runs lie: with us, unless it was created with a place of its own. */
 const locationOf = ({
   experiment,
@@ -31,7 +34,7 @@ const locationOf = ({
 }: {
   experiment: string;
   artifacts: string | null;
-}): string => artifacts ?? `mlflow-artifacts:/${experiment}`;
+}): string => artifacts ?? artifactRoot + experiment;
 
 /** Where the files of a run lie: a URI. */
 export const artifactsOf = (run: Pick<FoundRun, "id" | "experiment" | "artifacts">): string =>

@@ -14,8 +14,8 @@ export interface KeyValue {
 }
 
 /** Tags of MLflow's that say what we keep elsewhere. */
-const nameTag = "mlflow.runName";
-const parentTag = "mlflow.parentRunId";
+export const nameTag = "mlflow.runName";
+export const parentTag = "mlflow.parentRunId";
 export const noteTag = "mlflow.note.content";
 export const userTag = "mlflow.user";
 export const historyTag = "mlflow.log-model.history";

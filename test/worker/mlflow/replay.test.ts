@@ -67,14 +67,16 @@ class Ids {
   }
 
   /** Learns our ids from an answer, where the recorded one has those of its server. */
-  learn(recorded: unknown, ours: unknown): void {
+  learn(recorded: unknown, ours: unknown, field = ""): void {
     if (typeof recorded === "string" && typeof ours === "string") {
-      if (this.#made.has(recorded) && !this.#ours.has(recorded)) this.#ours.set(recorded, ours);
+      // Experiments have small numbers, as versions have.
+      const isMade = recorded.length < 20 ? field === "experiment_id" : this.#made.has(recorded);
+      if (isMade && !this.#ours.has(recorded)) this.#ours.set(recorded, ours);
     } else if (typeof recorded === "object" && recorded !== null)
       for (const [name, value] of Object.entries(recorded)) {
         const own = (ours as Record<string, unknown> | null)?.[name];
         if (name === "next_page_token") this.#tokens.set(String(value), String(own));
-        else if (!isIncidental.test(name)) this.learn(value, own);
+        else if (!isIncidental.test(name)) this.learn(value, own, name);
       }
   }
 
@@ -97,7 +99,7 @@ class Ids {
       if (recorded.length >= 20) put = put.replaceAll(recorded, ours);
       else
         put = put
-          .replace(new RegExp(`^(mlflow-artifacts:/)${recorded}(/|$)`), `$1${ours}$2`)
+          .replace(new RegExp(`(^|')(mlflow-artifacts:/)${recorded}(/|$)`), `$1$2${ours}$3`)
           .replace(new RegExp(`(No such artifact: ')${recorded}/`), `$1${ours}/`)
           .replace(
             new RegExp(`^(/api/2.0/mlflow-artifacts/(?:artifacts|presigned)/)${recorded}/`),
@@ -122,7 +124,15 @@ async function compare(exchange: Exchange, ids: Ids): Promise<string | undefined
   const sent = body && bytesOf(body, ids);
   const response = await exports.default.fetch(url, {
     method,
-    headers: { ...headers, ...(sent ? { "content-length": String(sent.length) } : {}) },
+    headers: {
+      ...Object.fromEntries(
+        Object.entries(headers).map(([name, value]) => [
+          name,
+          name === "x-mlflow-experiment-id" ? String(ids.put(value, "experiment_id")) : value,
+        ]),
+      ),
+      ...(sent ? { "content-length": String(sent.length) } : {}),
+    },
     ...(sent ? { body: sent } : {}),
   });
   const text = new TextDecoder().decode(await response.arrayBuffer());

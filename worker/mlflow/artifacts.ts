@@ -368,6 +368,39 @@ export const artifacts = new Hono<App>()
     return answer(c, {});
   });
 
+/** Returns the place of a path in the folder that a URI names; throws where that lies elsewhere. */
+async function placeAt(c: Context<App>, location: string, path: string): Promise<Place> {
+  const [, root] = /^mlflow-artifacts:\/*(.*)$/.exec(location) ?? [];
+  if (root === undefined)
+    throw new ApiError(
+      "NOT_IMPLEMENTED",
+      `Files lie at ${location}, where this server does not look`,
+    );
+  return placeOf(c, [root, trimmed(checkArtifact(path))].filter(Boolean).join("/"));
+}
+
+/** Lists what lies in a folder of the folder that a URI names, each by its path there. */
+export async function listStored(c: Context<App>, location: string, folder: string) {
+  const place = await placeAt(c, location, folder);
+  const within = trimmed(folder);
+  return (await listed(c, place.owner, place.path)).map((file) => ({
+    ...file,
+    path: within ? `${within}/${file.path}` : file.path,
+  }));
+}
+
+/** Answers a file of the folder that a URI names. */
+export async function sendStored(
+  c: Context<App>,
+  location: string,
+  path: string,
+): Promise<Response> {
+  const place = await placeAt(c, location, path);
+  const found = await findOwnedFile(c.env, place.owner, place.path);
+  if (!found) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `No such artifact: '${path}'`);
+  return send(c, found);
+}
+
 /** What MLflow's pages link to. */
 export const artifactPages = new Hono<App>().get(
   "/get-artifact",

@@ -6,7 +6,7 @@ import { experiments } from "./experiments.ts";
 import { loggedModels } from "./logged-models.ts";
 import { metrics } from "./metrics.ts";
 import { notImplementedAPI, notImplementedPages } from "./not-implemented.ts";
-import { registry } from "./registry.ts";
+import { registry, registryPages } from "./registry.ts";
 import { runs } from "./runs.ts";
 import { runLinks } from "./run-links.ts";
 import { experimentsSearch } from "./search-experiments.ts";
@@ -50,7 +50,7 @@ const nouns: Hono<App>[] = [
 ];
 
 /** What MLflow serves beside its API. */
-const pages: Hono<App>[] = [artifactPages, spans, notImplementedPages];
+const pages: Hono<App>[] = [artifactPages, registryPages, spans, notImplementedPages];
 
 /** Mounts the door for MLflow's clients: its API under /api, and once more under /ajax-api, as its own pages call it. */
 export function mountMlflow(app: Hono<App>): void {

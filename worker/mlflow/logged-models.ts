@@ -14,6 +14,7 @@ import {
 } from "../db/logged-models.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
+import { listStored } from "./artifacts.ts";
 import { activeExperiment } from "./experiments.ts";
 import { answer } from "./json.ts";
 import { checkLength, cut, limits } from "./limits.ts";
@@ -157,6 +158,13 @@ export const loggedModels = new Hono<App>()
           `Changing param values is not allowed. Param with key='${key}' was already logged with value='${shown(stands[key])}' for model ID='${id}'.`,
         );
     return c.json({});
+  })
+  .get(`${base}/:model/artifacts/directories`, reads("list files of a logged model"), async (c) => {
+    const { artifact_directory_path: folder } = await readRequest(c, {
+      artifact_directory_path: orElse(string, ""),
+    });
+    const { location } = await theModel(c);
+    return answer(c, { root_uri: location, files: await listStored(c, location, folder) });
   });
 
 const who = (c: Context<App>): string => c.get("visitor").who;

@@ -39,6 +39,9 @@ export const notImplementedAPI = new Hono<App>()
   .all(`/:version{[23]\\.0}/mlflow/:part{${other}}/:rest{.+}`, declared(), (c) => {
     throw notImplemented(c.req.path);
   })
+  .all("/3.0/mlflow/traces/:part{metrics|calculate-filter-correlation}", declared(), (c) => {
+    throw notImplemented(c.req.path);
+  })
   .all("/:version{[23]\\.0}/mlflow/runs/create-promptlab-run", declared(), (c) => {
     throw notImplemented(c.req.path);
   });

@@ -26,6 +26,7 @@ import {
 } from "../db/models.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
+import { sendStored } from "./artifacts.ts";
 import { formatPageToken, parsePageToken } from "./page-token.ts";
 import {
   checkAlias,
@@ -69,7 +70,7 @@ const search = {
 export const registry = new Hono<App>()
   .post(
     `${models}/create`,
-    route({ right: "writer", summary: "Create a registered model" }),
+    route({ right: "writer", summary: "MLflow: create a registered model" }),
     async (c) => {
       const asked = await readRequest(c, { name, tags, description: orElse(string, "") });
       checkModelName(asked.name);
@@ -81,13 +82,17 @@ export const registry = new Hono<App>()
       return answerModel(c, await theModel(c, asked.name));
     },
   )
-  .get(`${models}/get`, route({ right: "reader", summary: "A registered model" }), async (c) => {
-    const asked = await readRequest(c, { name });
-    return answerModel(c, await theModel(c, asked.name));
-  })
+  .get(
+    `${models}/get`,
+    route({ right: "reader", summary: "MLflow: a registered model" }),
+    async (c) => {
+      const asked = await readRequest(c, { name });
+      return answerModel(c, await theModel(c, asked.name));
+    },
+  )
   .patch(
     `${models}/update`,
-    route({ right: "writer", summary: "Describe a registered model" }),
+    route({ right: "writer", summary: "MLflow: describe a registered model" }),
     async (c) => {
       const asked = await readRequest(c, { name, description: orElse(string, "") });
       const model = await theModel(c, asked.name);
@@ -97,7 +102,7 @@ export const registry = new Hono<App>()
   )
   .post(
     `${models}/rename`,
-    route({ right: "writer", summary: "Rename a registered model" }),
+    route({ right: "writer", summary: "MLflow: rename a registered model" }),
     async (c) => {
       const asked = await readRequest(c, { name, new_name: required(string) });
       const next = checkModelName(asked.new_name, "new_name");
@@ -112,7 +117,7 @@ export const registry = new Hono<App>()
   )
   .delete(
     `${models}/delete`,
-    route({ right: "writer", summary: "Delete a registered model and its versions" }),
+    route({ right: "writer", summary: "MLflow: delete a registered model and its versions" }),
     async (c) => {
       const asked = await readRequest(c, { name });
       await deleteModel(c.env.DB, await theModel(c, asked.name), who(c));
@@ -121,7 +126,7 @@ export const registry = new Hono<App>()
   )
   .get(
     `${models}/search`,
-    route({ right: "reader", summary: "Search registered models" }),
+    route({ right: "reader", summary: "MLflow: search registered models" }),
     async (c) => {
       const asked = await readRequest(c, search);
       const limit = limitOf(asked.max_results, 100, 1_000);
@@ -144,7 +149,7 @@ export const registry = new Hono<App>()
   .on(
     ["POST", "GET"],
     `${models}/get-latest-versions`,
-    route({ right: "reader", summary: "The latest version of a model at each stage" }),
+    route({ right: "reader", summary: "MLflow: the latest version of a model at each stage" }),
     async (c) => {
       const asked = await readRequest(c, { name, stages: list(string) });
       const model = await theModel(c, asked.name);
@@ -159,7 +164,7 @@ export const registry = new Hono<App>()
   )
   .post(
     `${models}/set-tag`,
-    route({ right: "writer", summary: "Tag a registered model" }),
+    route({ right: "writer", summary: "MLflow: tag a registered model" }),
     async (c) => {
       const asked = await readRequest(c, {
         name,
@@ -174,7 +179,7 @@ export const registry = new Hono<App>()
   )
   .delete(
     `${models}/delete-tag`,
-    route({ right: "writer", summary: "Take a tag from a registered model" }),
+    route({ right: "writer", summary: "MLflow: take a tag from a registered model" }),
     async (c) => {
       const asked = await readRequest(c, { name, key: required(string) });
       checkTagKey(asked.key);
@@ -185,7 +190,7 @@ export const registry = new Hono<App>()
   )
   .post(
     `${models}/alias`,
-    route({ right: "writer", summary: "Point an alias to a version" }),
+    route({ right: "writer", summary: "MLflow: point an alias to a version" }),
     async (c) => {
       const asked = await readRequest(c, { ...ofVersion, alias: required(string) });
       checkModelName(asked.name);
@@ -200,7 +205,7 @@ export const registry = new Hono<App>()
   )
   .delete(
     `${models}/alias`,
-    route({ right: "writer", summary: "Take an alias away" }),
+    route({ right: "writer", summary: "MLflow: take an alias away" }),
     async (c) => {
       const asked = await readRequest(c, { name, alias: required(string) });
       checkAlias(asked.alias);
@@ -211,7 +216,7 @@ export const registry = new Hono<App>()
   )
   .get(
     `${models}/alias`,
-    route({ right: "reader", summary: "The version that an alias points to" }),
+    route({ right: "reader", summary: "MLflow: the version that an alias points to" }),
     async (c) => {
       const asked = await readRequest(c, { name, alias: required(string) });
       checkAlias(asked.alias);
@@ -222,7 +227,7 @@ export const registry = new Hono<App>()
   )
   .post(
     `${versions}/create`,
-    route({ right: "writer", summary: "Register a version of a model" }),
+    route({ right: "writer", summary: "MLflow: register a version of a model" }),
     async (c) => {
       const asked = await readRequest(c, {
         name,
@@ -262,12 +267,12 @@ export const registry = new Hono<App>()
   )
   .get(
     `${versions}/get`,
-    route({ right: "reader", summary: "A version of a registered model" }),
+    route({ right: "reader", summary: "MLflow: a version of a registered model" }),
     async (c) => answerVersion(c, await theVersion(c, await readRequest(c, ofVersion))),
   )
   .patch(
     `${versions}/update`,
-    route({ right: "writer", summary: "Describe a version" }),
+    route({ right: "writer", summary: "MLflow: describe a version" }),
     async (c) => {
       const asked = await readRequest(c, { ...ofVersion, description: orElse(string, "") });
       const version = await theVersion(c, asked);
@@ -277,7 +282,7 @@ export const registry = new Hono<App>()
   )
   .post(
     `${versions}/transition-stage`,
-    route({ right: "writer", summary: "Move a version to a stage" }),
+    route({ right: "writer", summary: "MLflow: move a version to a stage" }),
     async (c) => {
       const asked = await readRequest(c, {
         ...ofVersion,
@@ -297,7 +302,7 @@ export const registry = new Hono<App>()
   )
   .delete(
     `${versions}/delete`,
-    route({ right: "writer", summary: "Delete a version" }),
+    route({ right: "writer", summary: "MLflow: delete a version" }),
     async (c) => {
       const version = await theVersion(c, await readRequest(c, ofVersion));
       await deleteVersion(c.env.DB, version, who(c));
@@ -306,7 +311,7 @@ export const registry = new Hono<App>()
   )
   .get(
     `${versions}/search`,
-    route({ right: "reader", summary: "Search versions of registered models" }),
+    route({ right: "reader", summary: "MLflow: search versions of registered models" }),
     async (c) => {
       const asked = await readRequest(c, search);
       const limit = limitOf(asked.max_results, 10_000, 200_000);
@@ -326,26 +331,30 @@ export const registry = new Hono<App>()
   )
   .get(
     `${versions}/get-download-uri`,
-    route({ right: "reader", summary: "Where a version's files are" }),
+    route({ right: "reader", summary: "MLflow: where a version's files are" }),
     async (c) => {
       const { location } = await theVersion(c, await readRequest(c, ofVersion));
       return c.json({ artifact_uri: location });
     },
   )
-  .post(`${versions}/set-tag`, route({ right: "writer", summary: "Tag a version" }), async (c) => {
-    const asked = await readRequest(c, {
-      ...ofVersion,
-      key: required(string),
-      value: orElse(string, ""),
-    });
-    checkRegistryTag(asked.key, asked.value);
-    const version = await theVersion(c, asked);
-    await tagVersion(c.env.DB, version, { [asked.key]: asked.value }, who(c));
-    return c.json({});
-  })
+  .post(
+    `${versions}/set-tag`,
+    route({ right: "writer", summary: "MLflow: tag a version" }),
+    async (c) => {
+      const asked = await readRequest(c, {
+        ...ofVersion,
+        key: required(string),
+        value: orElse(string, ""),
+      });
+      checkRegistryTag(asked.key, asked.value);
+      const version = await theVersion(c, asked);
+      await tagVersion(c.env.DB, version, { [asked.key]: asked.value }, who(c));
+      return c.json({});
+    },
+  )
   .delete(
     `${versions}/delete-tag`,
-    route({ right: "writer", summary: "Take a tag from a version" }),
+    route({ right: "writer", summary: "MLflow: take a tag from a version" }),
     async (c) => {
       const asked = await readRequest(c, { ...ofVersion, key: required(string) });
       checkTagKey(asked.key);
@@ -354,6 +363,16 @@ export const registry = new Hono<App>()
       return c.json({});
     },
   );
+
+/** What MLflow's pages of models link to. */
+export const registryPages = new Hono<App>().get(
+  "/model-versions/get-artifact",
+  route({ right: "reader", summary: "MLflow: a file of a version" }),
+  async (c) => {
+    const { path, ...version } = await readRequest(c, { ...ofVersion, path: required(string) });
+    return sendStored(c, (await theVersion(c, version)).location, path);
+  },
+);
 
 const who = (c: Context<App>): string => c.get("visitor").who;
 

@@ -85,15 +85,17 @@ export const list = <T>(kind: Kind<T>): Kind<T[]> =>
     { isList: true },
   );
 
-/** A field that must be set, and if it is text, not empty. */
-export const required =
-  <T>(kind: Kind<T>): Kind<Exclude<T, undefined>> =>
-  (value, name) => {
-    const read = kind(value, name);
-    if (isUnset(value) || value === "" || (Array.isArray(value) && value.length === 0))
-      throw missing(name);
-    return read as Exclude<T, undefined>;
-  };
+/** A field that must be set, and if it is text or a list, not empty. */
+export const required = <T>(kind: Kind<T>): Kind<Exclude<T, undefined>> =>
+  Object.assign(
+    (value: unknown, name: string) => {
+      const read = kind(value, name);
+      if (isUnset(value) || value === "" || (Array.isArray(value) && value.length === 0))
+        throw missing(name);
+      return read as Exclude<T, undefined>;
+    },
+    { isList: kind.isList ?? false },
+  );
 
 /** A field with a value where it is not set. */
 export const orElse =

@@ -85,7 +85,7 @@ export const list = <T>(kind: Kind<T>): Kind<T[]> =>
     { isList: true },
   );
 
-/** A field that must be set, and if it is text, not empty. */
+/** A field that must be set, and if it is text or a list, not empty. */
 export const required = <T>(kind: Kind<T>): Kind<Exclude<T, undefined>> =>
   Object.assign(
     (value: unknown, name: string) => {

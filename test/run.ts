@@ -25,7 +25,12 @@ const environments = {
     packages: ["mlflow==3.17.2", "psutil==7.2.2"],
     names: "mlflow, sklearn, pandas, matplotlib, PIL, psutil",
   },
-  MLFLOW2: { folder: "mlflow2", packages: ["mlflow-skinny==2.22.5"], names: "mlflow" },
+  MLFLOW2: {
+    folder: "mlflow2",
+    // MLflow 2 cannot end a span with later releases of OpenTelemetry.
+    packages: ["mlflow-skinny==2.22.5", "opentelemetry-sdk==1.30.0"],
+    names: "mlflow",
+  },
 };
 type Environment = (typeof environments)[keyof typeof environments];
 mkdirSync(cache, { recursive: true });

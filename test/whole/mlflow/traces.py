@@ -1,11 +1,8 @@
-"""What a user of MLflow does with traces, checked by reading back through the client and through our own API.
+"""Traces as MLflow's users make, search and judge them, read back through the client and our own API. Runs on mlflow 2.22 (skinny) and 3.17."""
 
-    python traces.py http://127.0.0.1:8787
-"""
-
+import inspect
 import json
 import os
-import sys
 import time
 import urllib.request
 
@@ -15,8 +12,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-url = sys.argv[1]
-mlflow.set_tracking_uri(url)
+url = os.environ["MLFLOW_TRACKING_URI"]
 client = MlflowClient()
 is_3 = int(mlflow.__version__.split(".")[0]) >= 3
 
@@ -204,11 +200,15 @@ def old():
     assert client.delete_traces(experiment.experiment_id, request_ids=[trace.info.request_id]) == 1
 
 
-if is_3:
-    tracing()
-    evaluation()
-    asynchronous()
-    print(json.dumps(["tracing", "evaluation", "asynchronous"]))
-else:
-    old()
-    print(json.dumps(["old"]))
+def can_trace():
+    """MLflow 2 ends no span with later releases of OpenTelemetry, whatever the server."""
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    return is_3 or "_shutdown" not in inspect.getsource(SimpleSpanProcessor.on_end)
+
+
+done = []
+for step in [tracing, evaluation, asynchronous] if is_3 else [old] if can_trace() else []:
+    step()
+    done.append(step.__name__)
+print(json.dumps(done))

@@ -190,7 +190,7 @@ export async function addModelParams(
   const [, , row] = await db.batch<{ params: string }>([
     db
       .prepare(
-        `UPDATE logged_models SET params = jsonb_patch(?1, params) WHERE workspace = ?2 AND id = ?3
+        `UPDATE logged_models SET params = jsonb_patch(jsonb_patch(params, ?1), params) WHERE workspace = ?2 AND id = ?3
          AND EXISTS (SELECT 1 FROM json_each(?1) AS p WHERE p.key NOT IN (SELECT key FROM json_each(params)))`,
       )
       .bind(JSON.stringify(params), workspace, id),

@@ -70,8 +70,7 @@ export function assessmentOf(sent: SentAssessment, trace: string, now = Date.now
     metadata,
     span: sent.span_id || null,
     overrides: sent.overrides || null,
-    // Nobody is told to judge an expectation: it is valid unless it says otherwise.
-    valid: sent.valid ?? kind !== "feedback",
+    valid: sent.valid ?? true,
     created: sent.create_time ?? now,
     updated: sent.last_update_time ?? now,
   };

@@ -22,10 +22,15 @@ const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", mes
 const noSuchExperiment = (id: string) =>
   new ApiError("RESOURCE_DOES_NOT_EXIST", `No Experiment with id=${id} exists`);
 
-/** Returns the experiment of an id, archived or not; throws where there is none. */
-export async function experimentOf(c: Context<App>, id: string): Promise<FoundExperiment> {
+/** Throws unless a text can be the id of an experiment, ours or MLflow's. */
+export function checkExperimentId(id: string): void {
   if (!isExperimentId(id) && !/^\d+$/.test(id))
     throw invalid(`Invalid experiment ID '${id}'. Experiment ID must be a valid integer.`);
+}
+
+/** Returns the experiment of an id, archived or not; throws where there is none. */
+export async function experimentOf(c: Context<App>, id: string): Promise<FoundExperiment> {
+  checkExperimentId(id);
   const found = await findExperiment(c.env.DB, id, c.get("visitor").who);
   if (!found) throw noSuchExperiment(id);
   return found;

@@ -15,7 +15,7 @@ import {
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { listStored } from "./artifacts.ts";
-import { activeExperiment } from "./experiments.ts";
+import { activeExperiment, checkExperimentId } from "./experiments.ts";
 import { answer } from "./json.ts";
 import { checkLength, cut, limits } from "./limits.ts";
 import { loggedModelsQuestion } from "./logged-models-search.ts";
@@ -97,6 +97,7 @@ export const loggedModels = new Hono<App>()
     });
     if (asked.datasets.some((dataset) => !dataset?.dataset_name))
       throw invalid("`dataset_name` in the `datasets` clause must be specified.");
+    for (const id of asked.experiment_ids) checkExperimentId(id);
     if ((asked.max_results ?? 0) < 0)
       throw invalid(`Invalid value for max_results: ${asked.max_results}`);
     const { test, order, question } = loggedModelsQuestion(asked);
@@ -191,12 +192,16 @@ function checkName(name: string): void {
 
 type Pairs = ({ key: string; value: string } | undefined)[];
 
-const paramsOf = (pairs: Pairs): Record<string, string> =>
-  Object.fromEntries(
-    pairs.flatMap((pair) =>
-      pair ? [[checkLength(pair.key, "param key", limits.key), cut(pair.value, limits.param)]] : [],
-    ),
-  );
+function paramsOf(pairs: Pairs): Record<string, string> {
+  const params = new Map<string, string>();
+  for (const pair of pairs) {
+    if (!pair) continue;
+    if (params.has(pair.key))
+      throw invalid(`Duplicate parameter keys have been submitted: ['${pair.key}']`);
+    params.set(checkLength(pair.key, "param key", limits.key), cut(pair.value, limits.param));
+  }
+  return Object.fromEntries(params);
+}
 
 const tagsOf = (pairs: Pairs): Record<string, string> =>
   Object.fromEntries(

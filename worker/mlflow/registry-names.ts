@@ -10,7 +10,7 @@ export function checkModelName(name: string, field = "name"): string {
   if (name.trim() === "") throw missing(field);
   if (/[/:]/.test(name))
     throw invalid(`Invalid model name '${shown(name)}'. Names cannot contain '/' or ':'.`);
-  if (name === "." || name === "..") throw invalidValue(name, field, "Names must not be paths");
+  if (name === "." || name === "..") checkKey(name, field);
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(name))
     throw invalidValue(name, field, "Names may not contain control characters");

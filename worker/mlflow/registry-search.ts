@@ -1,3 +1,4 @@
+import { ApiError } from "../../wire/error.ts";
 import type { Value } from "../../wire/filter.ts";
 import type { FoundModel, FoundVersion } from "../db/models.ts";
 import { modelOrder, versionOrder } from "../db/models.ts";
@@ -65,6 +66,12 @@ export function versionsQuestion(
   orderBy: string[],
 ): Question<FoundVersion> & { names: string[] | undefined } {
   const clauses = clausesOf("model version", filter);
+  for (const { field, values } of clauses)
+    if (field.kind === "attribute" && field.key === "version_number" && !isWhole(values[0]))
+      throw new ApiError(
+        "INVALID_PARAMETER_VALUE",
+        `Invalid value for numeric attribute 'version_number': ${values[0]}`,
+      );
   const named = clauses.find(
     ({ field, operator }) => field.kind === "attribute" && field.key === "name" && operator === "=",
   );
@@ -92,6 +99,8 @@ export function versionsQuestion(
     names: named && [String(named.values[0])],
   };
 }
+
+const isWhole = (value: Value | undefined): boolean => /^[+-]?\d+$/.test(String(value));
 
 function versionValues(version: FoundVersion, { field: { kind, key } }: Clause): Value[] {
   if (kind === "tag") return ownValue(version.tags, key);

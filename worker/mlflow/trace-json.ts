@@ -145,7 +145,7 @@ export const oldTraceJSON = (trace: Trace) => ({
   request_id: trace.id,
   experiment_id: trace.experiment,
   timestamp_ms: trace.started,
-  execution_time_ms: trace.duration ?? undefined,
+  execution_time_ms: trace.duration ?? 0,
   status: wordOf(trace.state).replace("STATE_UNSPECIFIED", "TRACE_STATUS_UNSPECIFIED"),
   request_metadata: pairs(shortened(trace.metadata, shownMetadata)),
   tags: pairs(tagsOf(trace)),

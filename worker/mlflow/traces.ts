@@ -28,7 +28,7 @@ import {
   assessmentOf,
   updatedAssessment,
 } from "./assessment.ts";
-import { activeExperiment, experimentOf } from "./experiments.ts";
+import { activeExperiment, checkExperimentId, experimentOf } from "./experiments.ts";
 import { answer } from "./json.ts";
 import { checkKey, checkLength, cut, limits } from "./limits.ts";
 import { formatPageToken, parsePageToken } from "./page-token.ts";
@@ -91,6 +91,7 @@ export const traces = new Hono<App>()
   .post(`${v3}/search`, reads("search traces"), async (c) => {
     const asked = await readRequest(c, { ...search, locations: required(list(Location)) });
     const experiments = asked.locations.flatMap((it) => it?.mlflow_experiment?.experiment_id ?? []);
+    for (const id of experiments) checkExperimentId(id);
     const { items, next_page_token } = await searched(c, { ...asked, experiments });
     return c.json({
       traces: items.length ? items.map(traceJSON) : undefined,
@@ -269,7 +270,10 @@ export const traces = new Hono<App>()
       response_preview: undefined,
       assessments: [],
     };
-    const told = newTrace(info, experiment.id, experimentLocation(experiment));
+    const told = {
+      ...newTrace(info, experiment.id, experimentLocation(experiment)),
+      metadata: textsOf(info.trace_metadata), // it is not final
+    };
     await c.env.DB.batch(await insertTrace(c.env.DB, told, who(c)));
     return answer(c, { trace_info: oldTraceJSON(await theTrace(c, told.id)) });
   })

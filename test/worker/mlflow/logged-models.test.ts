@@ -34,6 +34,16 @@ test.for<[object, RegExp, number?]>([
     /^Missing value for required parameter 'tags\[0\].key'/,
   ],
   [{ experiment_id: "0", tags: [{ key: "k".repeat(251) }] }, /^'tag key' exceeds/],
+  [
+    {
+      experiment_id: "0",
+      params: [
+        { key: "p", value: "1" },
+        { key: "p", value: "2" },
+      ],
+    },
+    /^Duplicate parameter keys/,
+  ],
   [{ experiment_id: "0", params: "x" }, /for parameter 'params'/],
   [{ experiment_id: "0", source_run_id: "r".repeat(257) }, /^'source_run_id' exceeds/],
 ])("a model described by %j is refused", async ([fields, message, status = 400]) => {
@@ -295,6 +305,7 @@ test("pages of models lead through all of them once, by a metric that some lack,
 
 test.for<[object, RegExp]>([
   [{ experiment_ids: [] }, /^Missing value for required parameter 'experiment_ids'/],
+  [{ experiment_ids: ["x"] }, /^Invalid experiment ID 'x'/],
   [{ experiment_ids: "0" }, /for parameter 'experiment_ids'/],
   [{ experiment_ids: [0] }, /for parameter 'experiment_ids\[0\]'/],
   [{ filter: "nothing = 1" }, /^Invalid attribute key 'nothing'/],

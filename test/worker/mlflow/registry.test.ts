@@ -48,9 +48,25 @@ test.for<[string, string, object, RegExp]>([
   ["GET", "search", { page_token: btoa("[]") }, /^Invalid page token/],
   ["GET", "search", { page_token: btoa('[["a"],1]') }, /^Invalid page token/],
   ["GET", "search", { page_token: btoa("[[{}],1]") }, /^Invalid page token/],
-])("%s %s is refused with %j", async ([method, path, fields, message]) => {
+])("%s %s of models is refused with %j", async ([method, path, fields, message]) => {
   expect(
     await mlflow(method, `${models}/${path}`, fields as Record<string, unknown>),
+  ).toMatchObject(refusal("INVALID_PARAMETER_VALUE", expect.stringMatching(message)));
+});
+
+test.for<[object, RegExp]>([
+  [
+    { filter: "version_number > 1.5" },
+    /^Invalid value for numeric attribute 'version_number': 1.5/,
+  ],
+  [{ filter: "version_number LIKE '1'" }, /^Invalid comparator/],
+  [{ filter: "current_stage = 'None'" }, /^Invalid attribute key 'current_stage'/],
+  [{ max_results: 200_001 }, /at most 200000/],
+  [{ order_by: "run_id" }, /^Invalid attribute key 'run_id'/],
+  [{ page_token: "made up" }, /^Invalid page token/],
+])("a search of versions for %j is refused", async ([fields, message]) => {
+  expect(
+    await mlflow("GET", `${versions}/search`, fields as Record<string, unknown>),
   ).toMatchObject(refusal("INVALID_PARAMETER_VALUE", expect.stringMatching(message)));
 });
 

@@ -120,7 +120,7 @@ function statusOf(bytes: Uint8Array): OtelSpan["status"] {
 }
 
 /** Values may hold values; protobuf's own parsers go as deep. */
-const maxDepth = 100;
+export const maxDepth = 100;
 
 const attributesOf = (bytes: Uint8Array, wanted: number, depth = 0): OtelAttribute[] =>
   Array.from(fieldsOf(bytes))
@@ -137,7 +137,7 @@ function attributeOf(bytes: Uint8Array, depth: number): OtelAttribute {
 }
 
 function valueOf(bytes: Uint8Array, depth: number): OtelValue {
-  if (depth > maxDepth) throw malformed(`values are nested deeper than ${maxDepth}`);
+  if (depth > maxDepth) throw tooDeep();
   let value: OtelValue = {};
   for (const { field, bytes: part, number } of fieldsOf(bytes)) {
     if (field === 1) value = { string_value: text(part) };
@@ -211,6 +211,9 @@ function* fieldsOf(bytes: Uint8Array): Generator<Field> {
     else throw malformed(`a field is of type ${type}`);
   }
 }
+
+/** The error of values that hold values that hold values, and so on. */
+export const tooDeep = () => malformed(`values are nested deeper than ${maxDepth}`);
 
 const malformed = (why: string) =>
   new ApiError("INVALID_PARAMETER_VALUE", `Invalid OpenTelemetry format: ${why}`);

@@ -8,6 +8,7 @@ import {
   type OtelSpan,
   type OtelValue,
 } from "../../wire/otlp.ts";
+import { spansFromOTLPJSON } from "../../wire/otlp-json.ts";
 import { otlpFromSpans } from "../files/otlp.ts";
 
 const hex = (length: number) =>
@@ -69,6 +70,75 @@ test("spans are read as they were sent", () => {
   );
 });
 
+/** OTLP's JSON of spans, whole numbers as text. */
+const json = (spans: OtelSpan[]) => ({
+  resourceSpans: spans.map((span) => ({
+    resource: { attributes: span.resource.map(attributeJSON) },
+    scopeSpans: [
+      {
+        spans: [
+          {
+            traceId: span.trace,
+            spanId: span.id.toUpperCase(),
+            ...(span.parent === null ? {} : { parentSpanId: span.parent }),
+            name: span.name,
+            kind: span.kind,
+            startTimeUnixNano: String(span.start),
+            endTimeUnixNano: String(span.end),
+            attributes: span.attributes.map(attributeJSON),
+            events: span.events.map((event) => ({
+              timeUnixNano: String(event.time),
+              name: event.name,
+              attributes: event.attributes.map(attributeJSON),
+            })),
+            links: span.links.map((link) => ({
+              traceId: link.trace,
+              spanId: link.id,
+              attributes: link.attributes.map(attributeJSON),
+            })),
+            status: span.status,
+            laterFields: "are skipped",
+          },
+        ],
+      },
+    ],
+  })),
+});
+const attributeJSON = ({ key, value }: OtelAttribute): object => ({ key, value: valueJSON(value) });
+function valueJSON(value: OtelValue): object {
+  if ("array_value" in value)
+    return { arrayValue: { values: (value.array_value!.values ?? []).map(valueJSON) } };
+  if ("kvlist_value" in value)
+    return { kvlistValue: { values: (value.kvlist_value!.values ?? []).map(attributeJSON) } };
+  const [[name, plain] = ["none", null]] = Object.entries(value);
+  return {
+    [name.replace("_v", "V")]: typeof plain === "bigint" ? String(plain) : plain,
+  };
+}
+
+test("spans are read from JSON as they were sent", () => {
+  fc.assert(
+    fc.property(fc.array(span, { maxLength: 4 }), (spans) => {
+      const sent = JSON.parse(JSON.stringify(json(spans))) as unknown;
+      // JSON has no −0.
+      const wanted = JSON.parse(text0(spans)) as unknown;
+      expect(JSON.parse(text0(spansFromOTLPJSON(sent)))).toEqual(wanted);
+    }),
+  );
+});
+const text0 = (spans: OtelSpan[]) =>
+  JSON.stringify(spans, (_, v: unknown) => (typeof v === "bigint" ? String(v) : v));
+
+test.each([
+  [[], "resourceSpans: []"],
+  [{ resourceSpans: {} }, "resourceSpans: {}"],
+  [{ resourceSpans: [1] }, "resource: 1"],
+  [{ resourceSpans: [{ scopeSpans: [{ spans: [{}] }] }] }, "traceId: "],
+  [{ resourceSpans: [{ scopeSpans: [{ spans: [{ traceId: "x" }] }] }] }, "traceId: x"],
+])("%j is refused as spans in JSON", (sent, message) => {
+  expect(() => spansFromOTLPJSON(sent)).toThrow(`Invalid OpenTelemetry format: invalid ${message}`);
+});
+
 test("as JSON a span keeps every digit of its whole numbers", () => {
   fc.assert(
     fc.property(span, (sent) => {
@@ -106,6 +176,7 @@ test("values nested deeper than protobuf's own parsers go are refused", () => {
     attributes: [{ key: "k", value: deep }],
   };
   expect(() => spansFromOTLP(otlpFromSpans([sent]))).toThrow(/nested deeper than 100/);
+  expect(() => spansFromOTLPJSON(json([sent]))).toThrow(/nested deeper than 100/);
 });
 
 test("plain values are what programs meant", () => {

@@ -47,9 +47,7 @@ export function assessmentOf(sent: SentAssessment, trace: string, now = Date.now
   const kind = sent.expectation ? "expectation" : sent.feedback ? "feedback" : "issue";
   if (kind === "issue" && !sent.issue) throw invalid("Unknown assessment type: None");
   const value = valueOf(sent);
-  const size = JSON.stringify([value, metadata]).length;
-  if (size > maxText)
-    throw invalid(`An assessment's value and metadata are too large: ${size} characters`);
+  checkSize([value, metadata], maxText);
   checkLength(sent.assessment_name, "assessment_name", 250);
   return {
     id: checkLength(
@@ -90,6 +88,17 @@ function valueOf({ expectation, feedback, issue }: SentAssessment): Json {
   }
 }
 
+/** Throws where something is too large to be kept, or nested so deeply that it cannot be written down. */
+function checkSize(value: unknown, limit: number): void {
+  let size = Infinity;
+  try {
+    size = JSON.stringify(value).length;
+  } catch {
+    // The stack has an end.
+  }
+  if (size > limit) throw invalid(`An assessment is too large: ${size} characters, limit ${limit}`);
+}
+
 function errorOf({ feedback }: SentAssessment): Assessment["error"] {
   if (!feedback?.error) return null;
   const { error_code, error_message, stack_trace } = feedback.error;
@@ -125,8 +134,7 @@ export function updatedAssessment(
     ...(fields.has("valid") && sent.valid !== undefined ? { valid: sent.valid } : {}),
     updated: now,
   };
-  const size = JSON.stringify(after).length;
-  if (size > 4 * maxText) throw invalid(`An assessment is too large: ${size} characters`);
+  checkSize(after, 4 * maxText);
   return after;
 }
 

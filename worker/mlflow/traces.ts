@@ -1,8 +1,9 @@
 import { Hono, type Context } from "hono";
 import { ApiError, shown } from "../../wire/error.ts";
-import { spansFromOTLP } from "../../wire/otlp.ts";
+import { spansFromOTLPJSON } from "../../wire/otlp-json.ts";
+import { spansFromOTLP, type OtelSpan } from "../../wire/otlp.ts";
 import type { Assessment, Trace } from "../../wire/trace.ts";
-import { readBytes } from "../body.ts";
+import { readBytes, readJSON } from "../body.ts";
 import {
   deleteAssessment,
   findAssessment,
@@ -316,10 +317,7 @@ export const spans = new Hono<App>().post(
   async (c) => {
     const asked = c.req.header("x-mlflow-experiment-id");
     if (!asked) throw invalid("Missing header: x-mlflow-experiment-id");
-    const type = c.req.header("content-type") ?? "";
-    if (!/^application\/x-protobuf\s*(;|$)/i.test(type))
-      throw invalid(`Invalid Content-Type: ${shown(type)}. Expected: application/x-protobuf`);
-    const sent = spansFromOTLP(await readBytes(c, maxOTLP));
+    const sent = await sentSpans(c);
     if (!sent.length) throw invalid("Invalid OpenTelemetry format - no spans found");
     const experiment = await experimentOf(c, asked);
     const byTrace = Map.groupBy(sent, traceIdOf);
@@ -330,9 +328,21 @@ export const spans = new Hono<App>().post(
     const run = c.req.header("x-mlflow-run-id");
     const ended = sent.filter(({ parent }) => parent === null).map(traceIdOf);
     if (run && ended.length) await linkTraces(c.env.DB, ended, "runs", [run], who(c));
-    return c.body(null, 200, { "content-type": "application/x-protobuf" });
+    const isJSON = c.req.header("content-type")?.startsWith("application/json");
+    return isJSON ? c.json({}) : c.body(null, 200, { "content-type": "application/x-protobuf" });
   },
 );
+
+/** Returns the spans of a request, in protobuf or in JSON. */
+async function sentSpans(c: Context<App>): Promise<OtelSpan[]> {
+  const header = c.req.header("content-type") ?? "";
+  const [type] = header.toLowerCase().split(/\s*;/);
+  if (type === "application/x-protobuf") return spansFromOTLP(await readBytes(c, maxOTLP));
+  if (type === "application/json") return spansFromOTLPJSON(await readJSON(c, maxOTLP));
+  throw invalid(
+    `Invalid Content-Type: ${shown(header)}. Expected: application/x-protobuf or application/json`,
+  );
+}
 
 /** The largest request of spans, in bytes as sent. */
 const maxOTLP = 16_000_000;

@@ -294,7 +294,10 @@ test.for<[Record<string, string>, string, number, RegExp]>([
   [{ "x-mlflow-experiment-id": "" }, "", 400, /^Missing header: x-mlflow-experiment-id/],
   [{ "x-mlflow-experiment-id": "99" }, "\n\0", 400, /no spans found/],
   [{ "x-mlflow-experiment-id": "x" }, "", 400, /no spans found/],
-  [{ "content-type": "application/json" }, "{}", 400, /^Invalid Content-Type: application\/json/],
+  [{ "content-type": "text/plain" }, "{}", 400, /^Invalid Content-Type: text\/plain/],
+  [{ "content-type": "application/json" }, "{}", 400, /no spans found/],
+  [{ "content-type": "application/json" }, "{", 400, /^malformed JSON/],
+  [{ "content-type": "application/json" }, '{"resourceSpans": 1}', 400, /invalid resourceSpans: 1/],
   [{}, "", 400, /no spans found/],
   [{}, "no protobuf", 400, /^Invalid OpenTelemetry format/],
   [{ "content-encoding": "gzip" }, "no gzip", 400, /^malformed gzip/],
@@ -313,6 +316,41 @@ test.for<[Record<string, string>, string, number, RegExp]>([
     status,
     { message: expect.stringMatching(message) },
   ]);
+});
+
+test("spans come in JSON, too", async () => {
+  const trace = newTraceId();
+  const response = await exports.default.fetch("http://127.0.0.1/v1/traces", {
+    method: "POST",
+    headers: { "content-type": "application/json; charset=utf-8", "x-mlflow-experiment-id": "0" },
+    body: JSON.stringify({
+      resourceSpans: [
+        {
+          resource: { attributes: [{ key: "service.name", value: { stringValue: "shop" } }] },
+          scopeSpans: [
+            {
+              spans: [
+                {
+                  traceId: trace,
+                  spanId: "00000000000000A1",
+                  name: "root",
+                  startTimeUnixNano: "1795433480321193766",
+                  endTimeUnixNano: "1795433480365220145",
+                  attributes: [{ key: "big", value: { intValue: "4611686018427387905" } }],
+                  status: { code: 1 },
+                },
+              ],
+            },
+          ],
+        },
+      ],
+    }),
+  });
+  expect([response.status, await response.text()]).toEqual([200, "{}"]);
+  const { text: found, json } = await mlflow("GET", `${v3}/get`, { trace_id: `tr-${trace}` });
+  expect(found).toContain('{"int_value":4611686018427387905}');
+  expect(found).toContain('"start_time_unix_nano":1795433480321193766');
+  expect(json.trace.trace_info.tags["service.name"]).toBe("shop");
 });
 
 test("spans come compressed, too, and only into experiments that are there", async () => {
@@ -653,6 +691,28 @@ test("assessments are kept in their order, change, take each other's place, and 
       assessment,
       400,
     ]);
+});
+
+test("a value nested a hundred thousand deep is refused, and so is a span's", async () => {
+  const trace = newTraceId();
+  await tell("0", trace);
+  const deep = "[".repeat(100_000) + "]".repeat(100_000);
+  const said = await mlflow(
+    "POST",
+    `${v3}/tr-${trace}/assessments`,
+    `{"assessment": {"feedback": {"value": ${deep}}}}`,
+  );
+  expect(said).toMatchObject(refusal("INVALID_PARAMETER_VALUE"));
+  const value = '{"arrayValue":{"values":['.repeat(20_000) + "]}}".repeat(20_000);
+  const response = await exports.default.fetch("http://127.0.0.1/v1/traces", {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-mlflow-experiment-id": "0" },
+    body: `{"resourceSpans":[{"resource":{"attributes":[{"key":"k","value":${value}}]}}]}`,
+  });
+  expect([response.status, await response.text()]).toMatchObject([
+    400,
+    expect.stringContaining("nested deeper than 100"),
+  ]);
 });
 
 test("forty judges at once are all heard", async () => {

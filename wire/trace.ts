@@ -1,7 +1,6 @@
 import type { Tags } from "./config.ts";
 
-export const traceStates = ["unspecified", "ok", "error", "running"] as const;
-export type TraceState = (typeof traceStates)[number];
+export type TraceState = "unspecified" | "ok" | "error" | "running";
 
 /** What one run through a program was asked, answered and took. */
 export interface Trace {

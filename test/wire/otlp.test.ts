@@ -9,7 +9,7 @@ import {
   type OtelValue,
 } from "../../wire/otlp.ts";
 import { spansFromOTLPJSON } from "../../wire/otlp-json.ts";
-import { otlpFromSpans } from "../files/otlp.ts";
+import { otlpFromSpans } from "./otlp-encode.ts";
 
 const hex = (length: number) =>
   fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: length, maxLength: length });
@@ -34,7 +34,7 @@ const value: fc.Arbitrary<OtelValue> = fc.letrec<{ value: OtelValue; attribute: 
           .uint8Array({ maxLength: 9 })
           .map((bytes) => btoa(String.fromCharCode(...bytes))),
       }),
-      fc.constant({} as OtelValue),
+      fc.constant({}),
       fc
         .array(tie("value"), { maxLength: 3 })
         .map((values) => ({ array_value: values.length ? { values } : {} })),
@@ -107,9 +107,9 @@ const json = (spans: OtelSpan[]) => ({
 const attributeJSON = ({ key, value }: OtelAttribute): object => ({ key, value: valueJSON(value) });
 function valueJSON(value: OtelValue): object {
   if ("array_value" in value)
-    return { arrayValue: { values: (value.array_value!.values ?? []).map(valueJSON) } };
+    return { arrayValue: { values: (value.array_value.values ?? []).map(valueJSON) } };
   if ("kvlist_value" in value)
-    return { kvlistValue: { values: (value.kvlist_value!.values ?? []).map(attributeJSON) } };
+    return { kvlistValue: { values: (value.kvlist_value.values ?? []).map(attributeJSON) } };
   const [[name, plain] = ["none", null]] = Object.entries(value);
   return {
     [name.replace("_v", "V")]: typeof plain === "bigint" ? String(plain) : plain,

@@ -119,7 +119,7 @@ async function resolveOrigin(
 }
 
 /** Returns what a models:/ URI names, or undefined where it is none. */
-export function parseModelURI(uri: string): { id: string } | NamedVersion | undefined {
+function parseModelURI(uri: string): { id: string } | NamedVersion | undefined {
   const [, first, second] = /^models:\/+([^/]+)(?:\/([^/]+))?$/.exec(uri) ?? [];
   if (!first?.trim()) return undefined;
   if (second === undefined) {

@@ -78,7 +78,7 @@ export function textsOf(entries: Iterable<readonly [string, string]>): Record<st
 }
 
 /** Checks the id of a trace, which becomes part of paths. */
-export function checkTraceId(id: string): string {
+function checkTraceId(id: string): string {
   if (!/^[A-Za-z0-9][\w.-]{0,127}$/.test(id) || id.includes(".."))
     throw new ApiError("INVALID_PARAMETER_VALUE", `Invalid trace ID: '${shown(id)}'`);
   return id;

@@ -5,7 +5,7 @@ import { selectEvents } from "../../../worker/db/events.ts";
 import { collectSegments } from "../../../worker/db/segments.ts";
 import { collectSpans } from "../../../worker/db/spans.ts";
 import type { OtelAttribute, OtelSpan } from "../../../wire/otlp.ts";
-import { otlpFromSpans } from "../../files/otlp.ts";
+import { otlpFromSpans } from "../../wire/otlp-encode.ts";
 import { ask, freshStores } from "../worker.ts";
 import { mlflow, newExperiment, newRun, refusal } from "./client.ts";
 

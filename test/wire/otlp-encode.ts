@@ -52,9 +52,9 @@ const attributeFields = (number: number, attributes: OtelAttribute[]): number[][
   );
 
 function valueBytes(value: OtelValue): number[] {
-  if ("string_value" in value) return field(1, utf8(value.string_value!));
+  if ("string_value" in value) return field(1, utf8(value.string_value));
   if ("bool_value" in value) return [2 << 3, value.bool_value ? 1 : 0];
-  if ("int_value" in value) return [3 << 3, ...varint(BigInt.asUintN(64, value.int_value!))];
+  if ("int_value" in value) return [3 << 3, ...varint(BigInt.asUintN(64, value.int_value))];
   if ("double_value" in value) {
     const view = new DataView(new ArrayBuffer(8));
     view.setFloat64(0, Number(value.double_value));
@@ -63,14 +63,14 @@ function valueBytes(value: OtelValue): number[] {
   if ("array_value" in value)
     return field(
       5,
-      message((value.array_value!.values ?? []).map((item) => field(1, valueBytes(item)))),
+      message((value.array_value.values ?? []).map((item) => field(1, valueBytes(item)))),
     );
   if ("kvlist_value" in value)
-    return field(6, message(attributeFields(1, value.kvlist_value!.values ?? [])));
+    return field(6, message(attributeFields(1, value.kvlist_value.values ?? [])));
   if ("bytes_value" in value)
     return field(
       7,
-      Array.from(atob(value.bytes_value!), (char) => char.charCodeAt(0)),
+      Array.from(atob(value.bytes_value), (char) => char.charCodeAt(0)),
     );
   return [];
 }

@@ -101,7 +101,8 @@ const textSource = (value: string): Source => ({
   type: "text",
   value,
   isPresent: `${value} IS NOT NULL`,
-  json: `CASE WHEN ${value} IS NOT NULL THEN json_quote(${value}) END`,
+  // What comes from -> is JSON to json_quote, and would not be quoted.
+  json: `CASE WHEN ${value} IS NOT NULL THEN json_quote(${value} || '') END`,
 });
 
 /** SQL for a member of a JSON object: its value (a boolean is 0 or 1, objects and null are NULL or JSON), its JSON, its type. */

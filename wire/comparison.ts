@@ -98,7 +98,7 @@ const decimal = /^[\t-\r ]*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?[\t-\r ]*$/i;
 const special = /^[\t-\r ]*([+-]?)(?:(inf|infinity)|nan)[\t-\r ]*$/i;
 
 /** Returns the number that a text wholly is, in JSON's or Python's spelling (nan, inf, -Infinity, 1e-05); undefined where it is none. */
-export function numberFromText(text: string): number | undefined {
+function numberFromText(text: string): number | undefined {
   if (decimal.test(text)) return Number(text);
   const [isSpecial, sign, isInfinite] = special.exec(text) ?? [];
   if (isSpecial === undefined) return undefined;

@@ -40,7 +40,7 @@ const plainTypes: Record<string, PlainType> = {
 export const plainTypeOf = ({ kind, key }: Field): PlainType | undefined =>
   kind === "plain" ? own(plainTypes, key) : undefined;
 
-export const statistics = [
+const statistics = [
   "last",
   "step",
   "min",

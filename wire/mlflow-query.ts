@@ -117,7 +117,7 @@ const rulesOf: Record<MlflowEntity, Rules> = {
     orderable: ["name", "timestamp", "last_updated_timestamp"],
     numeric: [],
     lists: [],
-    nullable: [[], "nothing"],
+    nullable: [[], "tags of runs and experiments"],
     isQuoting: false,
   },
   "model version": {
@@ -127,7 +127,7 @@ const rulesOf: Record<MlflowEntity, Rules> = {
     orderable: ["name", "creation_timestamp", "version_number", "last_updated_timestamp"],
     numeric: ["version_number"],
     lists: ["run_id"],
-    nullable: [[], "nothing"],
+    nullable: [[], "tags of runs and experiments"],
     isQuoting: false,
   },
   "logged model": {
@@ -243,7 +243,7 @@ export function parseMlflowWhere(entity: MlflowEntity, text: string): Filter<Mlf
   const end = units.findIndex(({ text }) => text === ";");
   if (end >= 0 && end < units.length - 1)
     throw refused(
-      `Search filter contained multiple expression '${text}'. Provide AND-ed expression list.`,
+      `Search filter contained multiple expression ${pythonRepr(text)}. Provide AND-ed expression list.`,
     );
   const { clauses, others } = clausesOf(units);
   if (others.length) {
@@ -255,6 +255,10 @@ export function parseMlflowWhere(entity: MlflowEntity, text: string): Filter<Mlf
   return { type: "and", filters };
 }
 
+/** A text as Python shows it. */
+const pythonRepr = (text: string): string =>
+  text.includes("'") && !text.includes('"') ? `"${text}"` : `'${text.replaceAll("'", "\\'")}'`;
+
 /** Sorts units into comparisons and what is in none of them; AND is left out. */
 function clausesOf(units: Unit[]): { clauses: Unit[][]; others: Unit[] } {
   const clauses: Unit[][] = [];
@@ -265,7 +269,11 @@ function clausesOf(units: Unit[]): { clauses: Unit[][]; others: Unit[] } {
     const [unit, second, third] = [units[i]!, units[i + 1], units[i + 2]];
     const isName = unit.kind === "identifier";
     let length = 0;
-    if (isOperand(unit) && second?.kind === "operator" && isOperand(third))
+    if (
+      isOperand(unit) &&
+      second?.kind === "operator" &&
+      (isOperand(third) || isWord(i + 2, /^null$/i))
+    )
       length = units[i + 3]?.text.startsWith("/*") ? 4 : 3;
     else if (isName && isWord(i + 1, /^in$/i) && third?.kind === "list") length = 3;
     else if (isName && isWord(i + 1, /^is$/i) && isWord(i + 2, /^(?:not\s+)?null$/i)) length = 3;
@@ -295,15 +303,20 @@ function comparisonOf(clause: Unit[], rules: Rules, entity: MlflowEntity): Compa
   const word = second.text.toUpperCase().replace(/\s+/, " ");
   if (word === "IS") {
     const [kinds, said] = rules.nullable;
-    if (!kinds.includes(field.kind))
+    const isNullable = kinds.includes(named(field, entity).kind);
+    const of = entity === "experiment" ? field.kind : `'${field.kind}'`;
+    if (!isNullable)
       throw refused(
-        `IS NULL / IS NOT NULL is only supported for ${said}, not for ${entity === "experiment" ? field.kind : `'${field.kind}'`} '${field.key}'`,
+        `IS NULL / IS NOT NULL is only supported for ${said}, not for ${of} '${field.key}'`,
       );
     const operator = /^not/i.test(third.text) ? "IS NOT NULL" : "IS NULL";
     return { type: "compare", field: named(field, entity), operator, values: [], ...span };
   }
   const operator = (isNotIn ? "NOT IN" : (synonyms[word] ?? word)) as Operator;
-  const values = valuesOf(field, clause.at(-1)!, rules);
+  const right = clause.at(-1)!;
+  const values = valuesOf(field, right, rules);
+  if (right.kind === "list" && !operator.endsWith("IN"))
+    throw refused(`Expected a quoted string value for attributes. Got value ${right.text}`);
   return { type: "compare", field: named(field, entity), operator, values, ...span };
 }
 

@@ -26,17 +26,20 @@ const lexemes: [Unit["kind"], RegExp][] = [
   ["operator", /(?:NOT\s+)?(?:LIKE|ILIKE|RLIKE)\b|[<>=~!]+/iy],
   [
     "keyword",
-    /(?:NOT\s+NULL|AND|OR|NOT|IN|IS|NULL|BETWEEN|ASC|DESC|NULLS\s+(?:FIRST|LAST))\b(?!\s*\.)/iy,
+    /(?:NOT\s+NULL|AND|OR|NOT|IN|IS|NULL|BETWEEN|ASC|DESC|NULLS\s+(?:FIRST|LAST))\b(?!\s*\.(?!\d))/iy,
   ],
   ["string", /'(?:''|\\'|[^'])*'/y],
-  ["identifier", new RegExp(String.raw`${name}(?:\s*\.\s*(?:${name}|'(?:''|\\'|[^'])*'))*`, "uy")],
+  [
+    "identifier",
+    new RegExp(String.raw`${name}(?:(?:\.|\s+\.(?!\d))\s*(?:${name}|'(?:''|\\'|[^'])*'))*`, "uy"),
+  ],
   ["mark", /[()[\],;:.]|[^\s\w]/uy],
   ["other", /[^]/uy],
 ];
 
 /** SQL's words that stand for no column where they stand alone. */
 const words =
-  /^(?:text|version|order|group|select|from|where|case|end|date|time|index|table|comment)$/i;
+  /^(?:text|version|true|false|order|group|select|from|where|case|end|date|time|index|table|comment)$/i;
 
 /** Cuts a filter into units, whitespace left out. Takes time linear in its length. */
 export function cut(text: string): Unit[] {

@@ -16,14 +16,18 @@ const maxTerms = 16;
 /** Returns the order that a text such as `metrics.loss, started desc` describes. */
 export function parseOrder(text: string): OrderTerm[] {
   if (text.length > 10_000) throw invalid(`${text.length} characters, limit 10000`);
-  const terms = text.match(/(?:`[^`]*`|"[^"]*"|'[^']*'|[^,`"'])+|[,`"']/g) ?? [];
-  const fields = terms.filter((term) => term !== ",");
-  if (fields.length > maxTerms) throw invalid(`more than ${maxTerms} fields`);
-  return fields.map((term) => {
-    const [, name, direction = "asc"] = /^\s*(.*?)(?:\s+(asc|desc))?\s*$/is.exec(term)!;
-    const field = parseField(name!);
+  const terms = [""];
+  for (const [piece] of text.matchAll(/`[^`]*`|"[^"]*"|'[^']*'|[^]/g))
+    if (piece === ",") terms.push("");
+    else terms[terms.length - 1] += piece;
+  if (terms.length > maxTerms) throw invalid(`more than ${maxTerms} fields`);
+  return terms.map((term) => {
+    const words = term.trim();
+    const direction = /\s(asc|desc)$/i.exec(words);
+    const name = words.slice(0, direction?.index).trimEnd();
+    const field = parseField(name);
     if (!field) throw invalid(`unknown field ${shown(name)}`);
-    return { field, descending: direction.toLowerCase() === "desc" };
+    return { field, descending: direction?.[1]!.toLowerCase() === "desc" };
   });
 }
 

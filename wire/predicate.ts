@@ -1,7 +1,8 @@
 import {
   columnOf,
+  wordsFromNumbers,
   type Bits,
-  type Column,
+  type ColumnView,
   type ColumnTable,
   type NumberColumn,
   type WordColumn,
@@ -20,7 +21,7 @@ export function predicate(filter: Filter, table: ColumnTable): Uint8Array {
   if (filter.type === "contains") return containsMask(filter, table);
   if (filter.type === "not") return turned(predicate(filter.filter, table));
   const [first, ...others] = filter.filters;
-  if (!first) return new Uint8Array(table.rows).fill(filter.type === "and" ? 1 : 0);
+  if (!first) return newMask(table.rows).fill(filter.type === "and" ? 1 : 0);
   const mask = predicate(first, table);
   const merge = filter.type === "and" ? andInto : orInto;
   for (const other of others) merge(mask, predicate(other, table));
@@ -32,12 +33,17 @@ function turned(mask: Uint8Array): Uint8Array {
   return mask;
 }
 
+/** Returns a mask whose bytes can be gone over eight at a time. */
+const newMask = (rows: number) => new Uint8Array(new ArrayBuffer((rows + 7) & ~7), 0, rows);
+
 function andInto(mask: Uint8Array, other: Uint8Array): void {
-  for (let i = 0; i < mask.length; i++) mask[i]! &= other[i]!;
+  const [own, others] = [new Uint32Array(mask.buffer), new Uint32Array(other.buffer)];
+  for (let i = 0; i < own.length; i++) own[i]! &= others[i]!;
 }
 
 function orInto(mask: Uint8Array, other: Uint8Array): void {
-  for (let i = 0; i < mask.length; i++) mask[i]! |= other[i]!;
+  const [own, others] = [new Uint32Array(mask.buffer), new Uint32Array(other.buffer)];
+  for (let i = 0; i < own.length; i++) own[i]! |= others[i]!;
 }
 
 /** Returns the places of the rows that a mask holds of, in their order. */
@@ -51,7 +57,7 @@ export function rowsOf(mask: Uint8Array): Uint32Array {
   return rows.subarray(0, count);
 }
 
-function comparisonMask(comparison: Comparison, column: Column, rows: number): Uint8Array {
+function comparisonMask(comparison: Comparison, column: ColumnView, rows: number): Uint8Array {
   if (comparison.operator === "IS NULL")
     return turned(comparisonMask({ ...comparison, operator: "IS NOT NULL" }, column, rows));
   const mask =
@@ -63,36 +69,39 @@ function comparisonMask(comparison: Comparison, column: Column, rows: number): U
 }
 
 function wordMask(test: (word: Value) => boolean, { words, codes }: WordColumn, rows: number) {
-  const isHit = new Uint8Array(words.length);
-  for (let code = 0; code < isHit.length; code++) isHit[code] = test(words[code]!) ? 1 : 0;
-  const mask = new Uint8Array(rows);
-  for (let i = 0; i < rows; i++) mask[i] = isHit[codes[i]!]!; // no place in isHit gives 0
+  const hits = new Uint8Array(words.length + 1); // the first is for -1, rows without a word
+  for (let code = 0; code < words.length; code++) hits[code + 1] = Number(test(words[code]!));
+  const mask = newMask(rows);
+  for (let i = 0; i < rows; i++) mask[i] = hits[codes[i]! + 1]!;
   return mask;
 }
 
-/** The mask of numbers, those of rows that have none included. The loops are short, and each its own, for speed. */
+/**
+ * The mask of numbers, those of rows that have none included. Each operator has a loop of its own, and no branch in it:
+ * on numbers at random a processor guesses every second one wrong, which takes five times as long.
+ */
 function numberMask(comparison: Comparison, { values: x }: NumberColumn, rows: number) {
-  const mask = new Uint8Array(rows);
+  const mask = newMask(rows);
   const { operator, values } = comparison;
   const n = values.length === 1 ? (numberOf(values[0]!) ?? NaN) : NaN;
   switch (operator) {
     case "<":
-      for (let i = 0; i < rows; i++) mask[i] = x[i]! < n ? 1 : 0;
+      for (let i = 0; i < rows; i++) mask[i] = Number(x[i]! < n);
       return mask;
     case "<=":
-      for (let i = 0; i < rows; i++) mask[i] = x[i]! <= n ? 1 : 0;
+      for (let i = 0; i < rows; i++) mask[i] = Number(x[i]! <= n);
       return mask;
     case ">":
-      for (let i = 0; i < rows; i++) mask[i] = x[i]! > n ? 1 : 0;
+      for (let i = 0; i < rows; i++) mask[i] = Number(x[i]! > n);
       return mask;
     case ">=":
-      for (let i = 0; i < rows; i++) mask[i] = x[i]! >= n ? 1 : 0;
+      for (let i = 0; i < rows; i++) mask[i] = Number(x[i]! >= n);
       return mask;
     case "=":
-      for (let i = 0; i < rows; i++) mask[i] = n === x[i] ? 1 : 0;
+      for (let i = 0; i < rows; i++) mask[i] = Number(n === x[i]);
       return mask;
     case "!=":
-      for (let i = 0; i < rows; i++) mask[i] = n === x[i] ? 0 : 1;
+      for (let i = 0; i < rows; i++) mask[i] = Number(n !== x[i]);
       return mask;
     case "IN":
     case "NOT IN": {
@@ -115,23 +124,26 @@ function keepPresent(mask: Uint8Array, { bytes, offset }: Bits): void {
       mask[i]! &= (bytes[(offset + i) >> 3]! >> ((offset + i) & 7)) & 1;
     return;
   }
-  for (let i = 0, at = offset >> 3; i < mask.length; i += 8, at++) {
-    const byte = bytes[at]!;
-    if (byte === 255) continue;
-    const end = Math.min(8, mask.length - i);
-    for (let bit = 0; bit < end; bit++) mask[i + bit]! &= (byte >> bit) & 1;
+  const own = new Uint32Array(mask.buffer);
+  for (let i = 0, at = offset >> 3; i < own.length; i += 2, at++) {
+    own[i]! &= spread[bytes[at]! & 15]!;
+    own[i + 1]! &= spread[bytes[at]! >> 4]!;
   }
 }
+
+/** Four bits, each as the lowest of a byte. */
+const spread = Uint32Array.from(
+  { length: 16 },
+  (_, bits) =>
+    new Uint32Array(Uint8Array.from([0, 1, 2, 3], (bit) => (bits >> bit) & 1).buffer)[0]!,
+);
 
 function containsMask({ text }: Contains, table: ColumnTable): Uint8Array {
   const lower = lowerASCII(text);
   const isFound = (value: Value) => lowerASCII(String(value)).includes(lower);
   const found = (kind: "plain" | "tags", key: string, test: (value: Value) => boolean) => {
     const column = columnOf(table, { kind, key });
-    const words =
-      column.type === "word"
-        ? column
-        : ({ ...column, type: "word", ...wordsOf(column.values) } as const);
+    const words = column.type === "word" ? column : wordsFromNumbers(column);
     const mask = wordMask(test, words, table.rows);
     if (column.present) keepPresent(mask, column.present);
     return mask;
@@ -142,8 +154,3 @@ function containsMask({ text }: Contains, table: ColumnTable): Uint8Array {
     orInto(mask, found("tags", key, isFound(key) ? () => true : isFound));
   return mask;
 }
-
-const wordsOf = (values: Float64Array) => ({
-  words: values,
-  codes: Uint32Array.from(values.keys()),
-});

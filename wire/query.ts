@@ -6,9 +6,10 @@ import type { Comparison, Filter, Operator, Value } from "./filter.ts";
 import { secondsFromText, timeFromText } from "./moment.ts";
 import { invalid, isQuoted, textOf, tokenize, type Token } from "./where-tokens.ts";
 
-/** How deep parentheses and NOT may nest, and how many clauses a filter may have. */
+/** How deep parentheses and NOT may nest, how many clauses a filter may have, and how long a regular expression may be. */
 const maxDepth = 100;
 const maxClauses = 1000;
+const maxRegex = 1000;
 
 /**
  * Returns the filter on runs that a text describes. It takes all that MLflow's filter takes, and OR, NOT, parentheses,
@@ -220,6 +221,8 @@ const wantedOf: Record<PlainType, string> = {
 };
 
 function checkRegex(pattern: string, at: number): void {
+  if (pattern.length > maxRegex)
+    throw invalid(`expected a regular expression of at most ${maxRegex} characters`, at);
   try {
     RE2JS.compile(pattern);
   } catch (error) {

@@ -1,4 +1,4 @@
-import { columnFromValues, type Column, type ColumnTable } from "./columns.ts";
+import { columnFromValues, type ColumnView, type ColumnTable } from "./columns.ts";
 import { formatField } from "./field.ts";
 import type { Run } from "./run.ts";
 import { fieldReader } from "./runs-table.ts";
@@ -8,7 +8,7 @@ export function runColumns(
   runs: Run[],
   { experimentName }: { experimentName?: (id: string) => string } = {},
 ): ColumnTable {
-  const columns = new Map<string, Column>();
+  const columns = new Map<string, ColumnView>();
   return {
     rows: runs.length,
     column(field) {

@@ -1,4 +1,4 @@
-import { columnOf, type Bits, type Column, type ColumnTable } from "./columns.ts";
+import { columnOf, isPresentAt, type Bits, type ColumnView, type ColumnTable } from "./columns.ts";
 import type { Value } from "./filter.ts";
 import type { OrderTerm } from "./order.ts";
 import { compareText } from "./text.ts";
@@ -30,7 +30,7 @@ interface Keys {
   last: Uint8Array;
 }
 
-function keysOf(column: Column, descending: boolean, rows: number): Keys {
+function keysOf(column: ColumnView, descending: boolean, rows: number): Keys {
   const keys =
     column.type === "number"
       ? numberKeys(column.values, descending, rows)
@@ -95,9 +95,9 @@ function compareValues(a: Value, b: Value): number {
 const typeRank = (value: Value): number =>
   typeof value === "number" ? 0 : typeof value === "boolean" ? 1 : 2;
 
-function markMissing({ high, low, last }: Keys, { bytes, offset }: Bits): void {
+function markMissing({ high, low, last }: Keys, present: Bits): void {
   for (let i = 0; i < last.length; i++) {
-    if ((bytes[(offset + i) >> 3]! >> ((offset + i) & 7)) & 1) continue;
+    if (isPresentAt(present, i)) continue;
     last[i] = 2;
     high[i] = 0;
     if (low) low[i] = 0;

@@ -13,7 +13,9 @@ const surrogatesLast = (unit: number): number =>
 
 /** Returns a text with A–Z in lower case and nothing else changed, as SQLite's lower() does. */
 export const lowerASCII = (text: string): string =>
-  text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+  /[^\0-\x7f]/.test(text)
+    ? text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
+    : text.toLowerCase();
 
 /** Returns whether texts match a pattern of LIKE: `%` is any text, `_` any one character, and nothing escapes them. */
 export function likeTest(pattern: string): (text: string) => boolean {

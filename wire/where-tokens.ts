@@ -19,7 +19,7 @@ const maxLength = 100_000;
 // A text in ' or " is read as MLflow reads it: no escape, but a quote after a backslash or another quote does not end it.
 const quoted = String.raw`'(?:''|\\'|[^'])*'|"(?:""|\\"|[^"])*"|${"`(?:``|[^`])*`"}`;
 const lexeme = new RegExp(
-  String.raw`\s*(?:(<=|>=|<>|!=|!~|==|=|<|>|~)|([(),])|((?:(?:${quoted})(?=\.))?(?:[^\s()=<>!~,'"${"`"}]|(?<=[.:])(?:${quoted}))+)|(${quoted})|(\S))`,
+  String.raw`\s*(?:(<=|>=|<>|!=|!~|==|=|<|>|~)|([(),])|((?:(?:${quoted})(?=\.))?(?:[^\s\p{Cc}()=<>!~,'"${"`"}]|(?<=[.:])(?:${quoted}))+)|(${quoted})|(\S))`,
   "yu",
 );
 const synonyms: Record<string, string> = { "==": "=", "<>": "!=" };

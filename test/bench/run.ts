@@ -1,6 +1,7 @@
-// npm run bench [log-call] [ingest] [points] [start] [size]: measures, and prints both sides of each comparison from one run.
+// npm run bench [log-call] [ingest] [points] [filter] [start] [size]: measures, and prints both sides of each comparison from one run.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
+import { filter } from "./filter.ts";
 import { ingest } from "./ingest.ts";
 import { logCall } from "./log-call.ts";
 import { points } from "./points/index.ts";
@@ -16,6 +17,7 @@ const benches: Record<string, () => void | Promise<void>> = {
   start: startUp,
   ingest,
   points,
+  filter,
   "log-call": logCall,
 };
 const wanted = process.argv.slice(2);

@@ -201,10 +201,10 @@ test("names that JavaScript knows are ordinary params and tags", async () => {
 
 test.for<[string, string | RegExp]>([
   ["where=params.lr%20%3C", 'invalid where: expected a value after "<" at 11'],
-  ["where=state%20=%20%27x", /^invalid where: unexpected ' at 8$/],
+  ["where=state%20=%20%27x", "invalid where: expected the text that begins with ' to end at 8"],
   ["where=%00", "invalid where: unexpected \\u0000 at 0"],
   ["where=__proto__=1", "invalid where: unknown field __proto__ at 0"],
-  [`where=${"(".repeat(10_000)}`, "invalid where: unexpected ( at 0"],
+  [`where=${"(".repeat(10_000)}`, "invalid where: nested more than 100 deep at 101"],
   ["where=a&where=b", /^invalid where: /],
   ["order=colour", "invalid order: unknown field colour"],
   ["order=", "invalid order: unknown field "],
@@ -230,7 +230,7 @@ test("a question made to take long is answered at once", async () => {
   for (const query of [
     `order=a${blank}b`,
     `order=${blank}`,
-    `where=state=1${blank}x`,
+    `where=state=1${blank}=`,
     `where='${"\\".repeat(40_000)}`,
   ])
     expect((await ask("GET", `/runs.json?${query}`)).status).toBe(400);

@@ -12,6 +12,12 @@ import {
   type Value,
 } from "../../wire/filter.ts";
 import { toJSON } from "../../wire/json.ts";
+import {
+  fieldFromMlflow,
+  filterFromMlflow,
+  parseMlflowOrder,
+  parseMlflowWhere,
+} from "../../wire/mlflow-query.ts";
 import type { OrderTerm } from "../../wire/order.ts";
 import { predicate, rowsOf } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
@@ -160,7 +166,7 @@ test("SQL, the predicate over columns and a plain reading of a filter find the s
       fc.array(filterOf(leaf), { minLength: 25, maxLength: 25 }),
       async (records, filters) => {
         const runs = await store(records);
-        const columns = runColumns(runs);
+        const columns = runColumns(runs, { experimentName: () => "É-1" });
         for (const filter of filters) {
           const expected = idsOf(runs, (run) => holds(filter, run));
           const where = formatWhere(filter);
@@ -218,7 +224,7 @@ test("SQL and the columns have the same order", async () => {
       fc.array(order, { minLength: 20, maxLength: 20 }),
       async (records, orders) => {
         const runs = await store(records);
-        const columns = runColumns(runs);
+        const columns = runColumns(runs, { experimentName: () => "É-1" });
         for (const terms of orders) {
           if (terms.some(({ field }) => field.key.endsWith(".mean"))) continue; // the last digit may differ
           const expected = runs.toSorted((a, b) => compareRuns(a, b, terms)).map(({ id }) => id);
@@ -241,12 +247,78 @@ test("SQL and the columns have the same order", async () => {
   );
 }, 600_000);
 
+test.for([
+  ["a chain of AND", Array(1000).fill("params.lr != 'x'").join(" AND ")],
+  ["a chain of OR", Array(1000).fill("metrics.loss.mean > 0.5").join(" OR ")],
+  [
+    "the longest clauses",
+    Array(60)
+      .fill(`params.\`${"k".repeat(200)}"\\\` NOT IN (1, 'a', true)`)
+      .join(" AND "),
+  ],
+  [
+    "the longest metrics",
+    Array(60)
+      .fill(`metrics.\`${"k".repeat(200)}"\\.min\` > 1`)
+      .join(" OR "),
+  ],
+  ["parentheses", `${"(NOT name = 'a' AND (id = 'b' OR ".repeat(45)}name = 'c'${"))".repeat(45)}`],
+  ["negations", `${"NOT ".repeat(100)}name = 'a'`],
+  ["a list of 10,000", `id IN (${Array.from({ length: 10_000 }, (_, i) => `'${i}'`).join()})`],
+  ["a search", Array(100).fill("'é'").join(" OR ")],
+] as const)("the database takes %s", async ([, where]) => {
+  const runs = await store(fc.sample(run, { numRuns: 5, seed: 1 }));
+  const filter = parseWhere(where);
+  expect(whereSQL(filter, boundTo("?1")).sql.length).toBeLessThan(90_000);
+  expect((await search(filter)).finished).toEqual(idsOf(runs, (run) => holds(filter, run)));
+});
+
+test.for([40, 90])("a chain of %d clauses is said whole", async (length) => {
+  const clauses = Array.from({ length }, (_, i) => `params.p${i} > ${i}`);
+  await search(parseWhere(clauses.join(" OR ")));
+  expect(whereSQL(parseWhere(clauses.join(" OR ")), boundTo("?1")).isExact).toBe(true);
+});
+
+test.for([
+  ["artifact_uri LIKE 'x%'", "runs are not searched by artifact_uri"],
+  ["dataset.name = 'x'", "runs are not searched by dataset.name"],
+])("%s is refused", ([where, message]) => {
+  expect(() => whereSQL(filterFromMlflow(parseMlflowWhere("run", where!)), boundTo("?1"))).toThrow(
+    message,
+  );
+});
+
+test("MLflow's orders go by the raw text of params", async () => {
+  const params = ["1e-05", "0.1", "10", "9"].map(rawNumber);
+  const blank = fc.sample(run, { numRuns: 1, seed: 1 })[0]!;
+  await store(params.map((lr) => ({ ...blank, params: { lr } })));
+  const { field, descending } = parseMlflowOrder("run", "params.lr DESC");
+  const bound = boundTo("?1");
+  const sql = `SELECT params ->> 'lr' AS lr FROM runs WHERE ${bound.named} ORDER BY ${orderBySQL([{ field: fieldFromMlflow(field), descending }], bound)}`;
+  const { results } = await env.DB.prepare(sql).bind(bound.text()).all();
+  expect(results.map(({ lr }) => lr)).toEqual([9, 1e-5, 10, 0.1]);
+});
+
+test("where a run's files are is asked as the door says it", () => {
+  const bound = boundTo("?1");
+  const filter = filterFromMlflow(parseMlflowWhere("run", "artifact_uri = 'f:/1'"));
+  const { sql } = whereSQL(filter, bound, { artifactURI: "('f:/' || runs.id)" });
+  expect([sql, bound.text()]).toEqual([
+    "(?1 IS NOT NULL AND (('f:/' || runs.id) = (?1 ->> '$[0]')))",
+    '["f:/1"]',
+  ]);
+});
+
 // What is stored
 
 async function store(records: unknown[]): Promise<TestRun[]> {
   const statements = [
     env.DB.prepare("DELETE FROM runs"),
     env.DB.prepare("DELETE FROM more_metrics"),
+    env.DB.prepare(
+      `INSERT OR IGNORE INTO experiments (workspace, id, name, hypothesis, direction, conclusion, note, tags, created, digest)
+       VALUES ('default', 'e1', 'É-1', '', 'min', '', '', jsonb('{}'), 0, '')`,
+    ),
   ];
   const runs = (records as Stored[]).map((record, i) => {
     const own = record.moreMetrics ? {} : record.metrics;
@@ -280,14 +352,15 @@ async function store(records: unknown[]): Promise<TestRun[]> {
         record.started + 500,
       ),
     );
-    if (record.moreMetrics)
-      for (const [key, summary] of Object.entries(record.metrics))
-        statements.push(
-          env.DB.prepare(
-            `INSERT INTO more_metrics (workspace, run, part, metrics) VALUES ('default', ?1, ?2, jsonb(?3))
-             ON CONFLICT DO UPDATE SET metrics = jsonb_patch(metrics, excluded.metrics)`,
-          ).bind(i + 1, partOf(key), metricsText({ [key]: summary })),
-        );
+    const parts = Map.groupBy(Object.entries(record.moreMetrics ? record.metrics : {}), ([key]) =>
+      partOf(key),
+    );
+    for (const [part, metrics] of parts)
+      statements.push(
+        env.DB.prepare(
+          "INSERT INTO more_metrics (workspace, run, part, metrics) VALUES ('default', ?, ?, jsonb(?))",
+        ).bind(i + 1, part, metricsText(Object.fromEntries(metrics))),
+      );
     const raw = Object.entries(
       JSON.parse(params, (_, v: unknown, context?: { source?: string }) =>
         typeof v === "number" || typeof v === "boolean" ? context!.source! : v,
@@ -393,6 +466,7 @@ const plains = pick(
     "ended",
     "duration",
     "parent",
+    "experiment",
     "note",
     "status",
   ].map(plain),
@@ -499,7 +573,7 @@ function filterOf(leaf: fc.Arbitrary<Filter>): fc.Arbitrary<Filter> {
         filters: fc.array(tie("filter"), { minLength: 2, maxLength: 3 }),
       }),
       fc.record({ type: fc.constant("not"), filter: tie("filter") }),
-    ) as fc.Arbitrary<Filter>,
+    ),
   })).filter;
 }
 
@@ -618,6 +692,7 @@ function valueOf(run: TestRun, { kind, key, strict }: Field): Value | undefined 
       return summary.count > summary.nan ? summary.sum / (summary.count - summary.nan) : NaN;
     return (summary as unknown as Record<string, number>)[of!];
   }
+  if (key === "experiment") return "É-1";
   if (key === "status") return run.state.toUpperCase();
   if (key === "duration") return ((run.ended ?? run.heartbeat) - run.started) / 1000;
   return ((run as unknown as Record<string, Value | null>)[key] ?? "") === "" &&

@@ -4,7 +4,7 @@ import { digestOf, logChange, now } from "./events.ts";
 import { noSuchRun } from "./runs.ts";
 
 /** A named input of runs, told from others of its name by its digest. */
-export interface Dataset {
+interface Dataset {
   name: string;
   digest: string;
   /** what its source is: local, s3, code, … */
@@ -21,7 +21,7 @@ export interface RunDataset extends Dataset {
 }
 
 /** A logged model that a run read or made, and at which step. */
-export interface RunModel {
+interface RunModel {
   role: "input" | "output";
   model: string;
   step: number;

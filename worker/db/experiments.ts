@@ -104,7 +104,7 @@ export async function findNamedExperiment(
 }
 
 /** Makes the default experiment, and returns it, or the one that has its name. */
-export async function makeDefault(db: D1Database, who: string): Promise<FoundExperiment> {
+async function makeDefault(db: D1Database, who: string): Promise<FoundExperiment> {
   const { id, name } = defaultExperiment;
   const created = `coalesce((SELECT min(created) - 1 FROM experiments), ${now})`; // to MLflow it was always there
   const experiment: Parsed = {

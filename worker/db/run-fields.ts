@@ -101,21 +101,23 @@ const textSource = (value: string): Source => ({
   type: "text",
   value,
   isPresent: `${value} IS NOT NULL`,
-  json: `CASE WHEN ${value} IS NOT NULL THEN json_quote(${value}) END`,
+  json: `CASE WHEN ${value} IS NOT NULL THEN json_quote(${value} || '') END`, // what -> gives is JSON already, and not quoted
 });
 
-/** SQL for a member of a JSON object: its value (a boolean is 0 or 1, objects and null are NULL or JSON), its JSON, its type. */
+/** SQL for a member of a JSON object: its value (a boolean is 0 or 1), its JSON, what it is to look further into, its type. */
 function memberOf(object: string, key: string, bound: Bound) {
   // A path cannot name such a key in every version of SQLite.
   if (/["\\\u0000-\u001f]/.test(key)) {
     const find = (what: string) =>
       `(SELECT ${what} FROM json_each(${object}) AS j WHERE j.key = ${bound.value(key)})`;
-    return { value: find("j.value"), json: find(`${object} -> j.fullkey`), type: find("j.type") };
+    const json = find(`${object} -> j.fullkey`);
+    return { value: find("j.value"), json, inner: json, type: find("j.type") };
   }
   const path = bound.value(`$."${key}"`);
   return {
     value: `(${object} ->> ${path})`,
     json: `(${object} -> ${path})`,
+    inner: `jsonb_extract(${object}, ${path})`,
     type: `json_type(${object}, ${path})`,
   };
 }
@@ -143,10 +145,10 @@ function metricSource(field: Field, bound: Bound): Source {
   };
 }
 
-/** SQL for the summary of a metric as JSON: in the run's row, or where that had no room, in more_metrics. */
+/** SQL for the summary of a metric: in the run's row, or where that had no room, in more_metrics. */
 function summaryOf(key: string, bound: Bound): string {
-  const own = memberOf("runs.metrics", key, bound).json;
-  const more = memberOf("m.metrics", key, bound).json;
+  const own = memberOf("runs.metrics", key, bound).inner;
+  const more = memberOf("m.metrics", key, bound).inner;
   return `coalesce(${own}, (SELECT ${more} FROM more_metrics AS m WHERE m.run = runs.no AND m.part = ${partOf(key)}))`;
 }
 

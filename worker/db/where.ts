@@ -12,7 +12,8 @@ export interface Where {
 }
 
 /** What a statement may hold: D1 ends at 100 KB, an expression 100 deep and some thousand operations. */
-const maxClauses = 60;
+const maxClauses = 100;
+const maxLength = 60_000;
 const maxDepth = 24;
 
 /**
@@ -26,6 +27,7 @@ export function whereSQL(
   options: { artifactURI?: string | undefined } = {},
 ): Where {
   let left = maxClauses;
+  let room = maxLength;
   let isExact = true;
   const sql = `(${bound.named} AND ${compile(filter, true, 0)})`;
   return { sql, isExact };
@@ -37,15 +39,18 @@ export function whereSQL(
         ? unsaid(isWide)
         : `(${compile(part.filter, !isWide, depth + 1)} IS NOT TRUE)`;
     if (part.type === "compare" || part.type === "contains") {
-      if (--left < 0) return unsaid(isWide);
-      if (part.type === "contains") return contains(part.text, bound);
-      const clause = comparisonSQL(part, sourceOf(part.field, bound, options), bound, isWide);
+      if (--left < 0 || room < 0) return unsaid(isWide);
+      const clause =
+        part.type === "contains"
+          ? contains(part.text, bound)
+          : comparisonSQL(part, sourceOf(part.field, bound, options), bound, isWide);
       if (clause === undefined) return unsaid(isWide);
       if (!clause.isExact) isExact = false;
+      room -= clause.sql.length;
       return `(${clause.sql})`;
     }
     const parts = part.filters.map((inner) =>
-      left < 0 || depth > maxDepth ? unsaid(isWide) : compile(inner, isWide, depth + 1),
+      depth > maxDepth ? unsaid(isWide) : compile(inner, isWide, depth + 1),
     );
     return balanced(parts, part.type);
   }
@@ -69,10 +74,11 @@ function balanced(parts: string[], type: "and" | "or"): string {
   return `(${balanced(said.slice(0, half), type)} ${word} ${balanced(said.slice(half), type)})`;
 }
 
-function contains(text: string, bound: Bound): string {
+function contains(text: string, bound: Bound): Where | undefined {
+  if (text.includes("\0")) return undefined;
   const lower = bound.value(lowerASCII(text));
-  return `(instr(lower(runs.name), ${lower}) OR instr(runs.id, ${lower}) OR EXISTS (SELECT 1 FROM json_each(runs.tags) AS t
-    WHERE instr(lower(t.key), ${lower}) OR instr(lower(t.value), ${lower})))`;
+  return exactly(`(instr(lower(runs.name), ${lower}) OR instr(lower(runs.id), ${lower}) OR EXISTS (SELECT 1 FROM json_each(runs.tags) AS t
+    WHERE instr(lower(t.key), ${lower}) OR instr(lower(t.value), ${lower})))`);
 }
 
 /** Returns SQL for a comparison; undefined where there is nothing to be said. */
@@ -83,7 +89,7 @@ function comparisonSQL(
   isWide: boolean,
 ): Where | undefined {
   const { isPresent, value, type } = source;
-  // A text with NUL in it ends there to some of SQLite's functions.
+  // To some of SQLite's functions a text ends at NUL.
   if (values.some((v) => typeof v === "string" && v.includes("\0"))) return undefined;
   if (operator === "IS NOT NULL") return exactly(isPresent);
   if (operator === "IS NULL") return exactly(`(${isPresent}) IS NOT TRUE`);

@@ -214,27 +214,27 @@ export const artifacts = new Hono<App>()
     const place = await placeOf(c, trimmed(checkArtifact(path)));
     return answer(c, { files: await listed(c, place.owner, place.path) });
   })
-  .get(`${store}/artifacts/:path{.+}`, reads("a file of the store"), async (c) => {
+  .get(`${store}/artifacts/:path{[\\s\\S]+}`, reads("a file of the store"), async (c) => {
     const path = checkArtifact(pathBehind(c, "/artifacts/"));
     const place = await placeOf(c, path);
     const found = await findOwnedFile(c.env, place.owner, place.path);
     if (!found) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `No such artifact: '${path}'`);
     return send(c, found);
   })
-  .put(`${store}/artifacts/:path{.+}`, writes("store a file"), async (c) => {
+  .put(`${store}/artifacts/:path{[\\s\\S]+}`, writes("store a file"), async (c) => {
     const place = await placeOf(c, checkFilePath(pathBehind(c, "/artifacts/")));
     if (place.path === "") throw invalid("Invalid path");
     await put(c, place);
     return new Response(null);
   })
-  .delete(`${store}/artifacts/:path{.+}`, writes("take files from the store"), async (c) => {
+  .delete(`${store}/artifacts/:path{[\\s\\S]+}`, writes("take files from the store"), async (c) => {
     const path = trimmed(checkArtifact(pathBehind(c, "/artifacts/")));
     if (path === "") throw invalid("Invalid path");
     const place = await placeOf(c, path);
     await deleteOwnedFiles(c.env.DB, place.owner, place.path, c.get("visitor").who);
     return answer(c, {});
   })
-  .post(`${store}/mpu/create/:path{.*}`, writes("begin a file in parts"), async (c) => {
+  .post(`${store}/mpu/create/:path{[\\s\\S]*}`, writes("begin a file in parts"), async (c) => {
     const { path, num_parts } = await readRequest(c, {
       path: required(string),
       num_parts: orElse(int64, 1),
@@ -266,7 +266,7 @@ export const artifacts = new Hono<App>()
     const etag = await putPart(c.env, c.req.param("upload"), number, body);
     return new Response(null, { headers: { etag } });
   })
-  .post(`${store}/mpu/complete/:path{.*}`, writes("make a file of its parts"), async (c) => {
+  .post(`${store}/mpu/complete/:path{[\\s\\S]*}`, writes("make a file of its parts"), async (c) => {
     const { path, upload_id, parts } = await readRequest(c, {
       path: required(string),
       upload_id: required(string),
@@ -283,7 +283,7 @@ export const artifacts = new Hono<App>()
     await completeUpload(c.env, upload_id, place.owner, place.path, received, who);
     return answer(c, {});
   })
-  .post(`${store}/mpu/abort/:path{.*}`, writes("give a file in parts up"), async (c) => {
+  .post(`${store}/mpu/abort/:path{[\\s\\S]*}`, writes("give a file in parts up"), async (c) => {
     const { path, upload_id } = await readRequest(c, {
       path: required(string),
       upload_id: required(string),
@@ -292,7 +292,7 @@ export const artifacts = new Hono<App>()
     await abortUpload(c.env, upload_id, place.owner, place.path);
     return answer(c, {});
   })
-  .get(`${store}/presigned/:path{.+}`, reads("a link to a file of the store"), async (c) => {
+  .get(`${store}/presigned/:path{[\\s\\S]+}`, reads("a link to a file of the store"), async (c) => {
     const path = checkArtifact(pathBehind(c, "/presigned/"));
     const place = await placeOf(c, path);
     const found = await findOwnedFile(c.env, place.owner, place.path);

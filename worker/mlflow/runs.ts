@@ -77,7 +77,7 @@ async function activeRun(c: Context<App>, id: string): Promise<FoundRun> {
 }
 
 /** Stores what is logged to a run. */
-export async function log(c: Context<App>, id: string, it: Log): Promise<LogOutcome> {
+async function log(c: Context<App>, id: string, it: Log): Promise<LogOutcome> {
   const outcome = await ofRun(id, logToRun(c.env.DB, id, it, c.get("visitor").who));
   if (outcome.tail >= fullTail) compactLater(c, outcome.no);
   return outcome;

@@ -11,7 +11,11 @@ export async function mlflow(
   const isQuery = method === "GET" && typeof fields === "object";
   if (isQuery)
     for (const [name, value] of Object.entries(fields))
-      for (const item of [value].flat()) url.searchParams.append(name, String(item));
+      for (const item of [value].flat())
+        url.searchParams.append(
+          name,
+          typeof item === "object" ? JSON.stringify(item) : String(item),
+        );
   const response = await exports.default.fetch(url, {
     method,
     headers: { "content-type": "application/json", ...headers },

@@ -27,20 +27,18 @@ const bodyOf = ({ id: _, trace: __, valid: ___, overrides: ____, ...body }: Asse
 /** So many assessments of a trace are given at most, the first. */
 const maxGiven = 1_000;
 
-/** Returns what was said of traces, by trace, in the order it was said. */
-export async function selectAssessments(
-  db: D1Database,
-  traces: string[],
-): Promise<Map<string, Assessment[]>> {
-  const { results } = await db
+/** The statement that selects what was said of traces, in the order it was said. */
+export const assessmentsOf = (db: D1Database, traces: string[]): D1PreparedStatement =>
+  db
     .prepare(
       `SELECT ${columns} FROM (SELECT *, row_number() OVER (PARTITION BY trace ORDER BY no) AS place
          FROM assessments WHERE trace IN (SELECT value FROM json_each(?))) WHERE place <= ? ORDER BY no`,
     )
-    .bind(JSON.stringify(traces), maxGiven)
-    .all<Row>();
-  return Map.groupBy(results.map(toAssessment), ({ trace }) => trace);
-}
+    .bind(JSON.stringify(traces), maxGiven);
+
+/** Returns what assessmentsOf selected, by trace. */
+export const assessmentsFrom = ({ results }: D1Result): Map<string, Assessment[]> =>
+  Map.groupBy((results as Row[]).map(toAssessment), ({ trace }) => trace);
 
 /** Returns an assessment of a trace, or null. */
 export async function findAssessment(
@@ -79,6 +77,22 @@ export async function insertAssessment(
       digest: await digestOf(bodyOf(assessment)),
     }),
   ];
+}
+
+/** Keeps an assessment and returns it as it is kept; null where there is no such trace. */
+export async function createAssessment(
+  db: D1Database,
+  assessment: Assessment,
+  who: string,
+): Promise<Assessment | null> {
+  const results = await db.batch<Row>([
+    ...(await insertAssessment(db, assessment, who)),
+    db
+      .prepare(`SELECT ${columns} FROM assessments WHERE workspace = ? AND trace = ? AND id = ?`)
+      .bind(workspace, assessment.trace, assessment.id),
+  ]);
+  const row = results.at(-1)!.results[0];
+  return row ? toAssessment(row) : null;
 }
 
 /** Puts an assessment in the place of what stands under its id. */

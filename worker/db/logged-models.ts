@@ -29,13 +29,24 @@ const toLoggedModel = (row: Row, points: ModelPoint[] = []): LoggedModel => ({
   deleted: row.deleted,
 });
 
+/** The last two statements of a batch that ends with a logged model. */
+const selectOne = (db: D1Database, id: string): D1PreparedStatement[] => [
+  db
+    .prepare(`SELECT ${columns} FROM logged_models WHERE workspace = ? AND id = ?`)
+    .bind(workspace, id),
+  pointsOf(db, [id]),
+];
+
+/** Returns what selectOne found. */
+function loggedModelFrom(results: D1Result[]): LoggedModel | null {
+  const [row, points] = results.slice(-2);
+  const [found] = row!.results as Row[];
+  return found ? toLoggedModel(found, pointsFrom(points!).get(found.id)) : null;
+}
+
 /** Returns the logged model of an id, deleted or not, or null. */
 export async function findLoggedModel(db: D1Database, id: string): Promise<LoggedModel | null> {
-  const row = await db
-    .prepare(`SELECT ${columns} FROM logged_models WHERE workspace = ? AND id = ?`)
-    .bind(workspace, id)
-    .first<Row>();
-  return row && toLoggedModel(row, (await selectPoints(db, [id])).get(id));
+  return loggedModelFrom(await db.batch(selectOne(db, id)));
 }
 
 /** So many points of a logged model are read, the last logged; its runs have all of them. */
@@ -51,16 +62,19 @@ type StoredPoint = [
   digest: string | null,
 ];
 
-async function selectPoints(db: D1Database, models: string[]): Promise<Map<string, ModelPoint[]>> {
-  const { results } = await db
+/** The statement that selects points of logged models. */
+const pointsOf = (db: D1Database, models: string[]): D1PreparedStatement =>
+  db
     .prepare(
       `SELECT model, json(points) AS points FROM (SELECT no, model, points, sum(count) OVER (PARTITION BY model ORDER BY no DESC) AS seen
          FROM model_points WHERE model IN (SELECT value FROM json_each(?))) WHERE seen <= ? ORDER BY no`,
     )
-    .bind(JSON.stringify(models), maxPoints)
-    .all<{ model: string; points: string }>();
+    .bind(JSON.stringify(models), maxPoints);
+
+/** Returns what pointsOf selected, by model. */
+function pointsFrom({ results }: D1Result): Map<string, ModelPoint[]> {
   const found = new Map<string, ModelPoint[]>();
-  for (const { model, points } of results) {
+  for (const { model, points } of results as { model: string; points: string }[]) {
     const list = found.get(model) ?? [];
     list.push(...(JSON.parse(points) as StoredPoint[]).map(toPoint));
     found.set(model, list);
@@ -110,22 +124,24 @@ export const byMetric = (
   nullable: true,
 });
 
-/** Returns a page of the logged models of experiments (ids), deleted ones left out. */
+/** Returns a page of the logged models of experiments (ids), of a name or of any, deleted ones left out. */
 export const selectLoggedModels = (
   db: D1Database,
-  { experiments, ...selection }: Selection<LoggedModel> & { experiments: string[] },
+  {
+    experiments,
+    name,
+    ...selection
+  }: Selection<LoggedModel> & { experiments: string[]; name?: string | undefined },
 ) =>
   pageOf<Row, LoggedModel>(db, {
     columns,
     from: "logged_models",
-    where: "workspace = ? AND experiment IN (SELECT value FROM json_each(?)) AND deleted IS NULL",
-    bound: [workspace, JSON.stringify(experiments)],
+    where: `workspace = ? AND experiment IN (SELECT value FROM json_each(?)) AND deleted IS NULL${name === undefined ? "" : " AND name = ?"}`,
+    bound: [workspace, JSON.stringify(experiments), ...(name === undefined ? [] : [name])],
     itemsOf: async (rows) => {
-      const points = await selectPoints(
-        db,
-        rows.map(({ id }) => id),
-      );
-      return rows.map((row) => toLoggedModel(row, points.get(row.id)));
+      const ids = rows.map(({ id }) => id);
+      const points = rows.length ? pointsFrom(await pointsOf(db, ids).all()) : undefined;
+      return rows.map((row) => toLoggedModel(row, points?.get(row.id)));
     },
     ...selection,
   });
@@ -136,13 +152,13 @@ export type NewLoggedModel = Pick<
   "id" | "experiment" | "name" | "type" | "location" | "run" | "params" | "tags"
 >;
 
-/** Notes that a model is being built; its files come next. */
+/** Notes that a model is being built, and returns it; its files come next. */
 export async function createLoggedModel(
   db: D1Database,
   { id, experiment, name, type, location, run, params, tags }: NewLoggedModel,
   who: string,
-): Promise<void> {
-  await db.batch([
+): Promise<LoggedModel> {
+  const results = await db.batch([
     db
       .prepare(
         `INSERT INTO logged_models (workspace, id, experiment, name, type, state, location, run, params, tags, created, updated)
@@ -160,24 +176,28 @@ export async function createLoggedModel(
         JSON.stringify(tags),
       ),
     await logLogged(db, "logged-model.create", id, { name, type, run, params, tags }, who),
+    ...selectOne(db, id),
   ]);
+  return loggedModelFrom(results)!;
 }
 
-/** Says how the upload of a logged model's files ended. */
+/** Says how the upload of a logged model's files ended, and returns the model; null where there is none. */
 export async function finishLoggedModel(
   db: D1Database,
   id: string,
   state: ModelState,
   who: string,
-): Promise<void> {
-  await db.batch([
+): Promise<LoggedModel | null> {
+  const results = await db.batch([
     db
       .prepare(
         `UPDATE logged_models SET state = ?, updated = ${now} WHERE workspace = ? AND id = ?`,
       )
       .bind(state, workspace, id),
     await logLogged(db, "logged-model.finish", id, { state }, who),
+    ...selectOne(db, id),
   ]);
+  return loggedModelFrom(results);
 }
 
 /** Adds params to a logged model; one that is set keeps its value. Returns what stands there now. */

@@ -8,6 +8,8 @@ import { pageOf, type Order, type PageKey } from "./page.ts";
 /** A registered model with its row's number, which a change of its name leaves as it is. */
 export interface FoundModel extends Model {
   no: number;
+  /** the greatest number that was given to a version */
+  last: number;
 }
 
 interface ModelRow extends Omit<FoundModel, "tags" | "aliases"> {
@@ -16,14 +18,24 @@ interface ModelRow extends Omit<FoundModel, "tags" | "aliases"> {
 }
 
 const modelColumns =
-  "no, name, note, json(tags) AS tags, json(aliases) AS aliases, created, updated";
+  "no, name, note, json(tags) AS tags, json(aliases) AS aliases, last, created, updated";
 
-const toModel = ({ no, name, note, tags, aliases, created, updated }: ModelRow): FoundModel => ({
+const toModel = ({
+  no,
+  name,
+  note,
+  tags,
+  aliases,
+  last,
+  created,
+  updated,
+}: ModelRow): FoundModel => ({
   no,
   name,
   note,
   tags: JSON.parse(tags),
   aliases: JSON.parse(aliases),
+  last,
   created,
   updated,
 });
@@ -299,44 +311,40 @@ export type NewVersion = Pick<
 /** Adds a version to a registered model, under the next number; null where the model is gone meanwhile. */
 export async function createVersion(
   db: D1Database,
-  { no }: FoundModel,
+  model: FoundModel,
   { source, location, run, built, link, note, tags }: NewVersion,
   who: string,
 ): Promise<FoundVersion | null> {
   const digest = await digestOf({ source, location, run, built, link, note, tags });
+  const body = JSON.stringify(tags);
+  const { no } = model;
+  let { name, last } = model;
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
-    const model = await db
-      .prepare("SELECT name, last FROM models WHERE no = ?")
-      .bind(no)
-      .first<{ name: string; last: number }>();
-    if (!model) return null;
-    const number = model.last + 1;
-    const [, insert] = await db.batch([
+    const number = last + 1;
+    const [, insert, , version, meanwhile] = await db.batch([
       db
         .prepare(`UPDATE models SET last = ?, updated = ${now} WHERE no = ? AND last = ?`)
-        .bind(number, no, model.last),
+        .bind(number, no, last),
       db
         .prepare(
           `INSERT INTO versions (workspace, model, number, source, location, run, built, link, stage, note, tags, created, updated)
            SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'None', ?9, jsonb(?10), updated, updated FROM models WHERE no = ?2 AND changes() = 1`,
         )
-        .bind(
-          workspace,
-          no,
-          number,
-          source,
-          location,
-          run,
-          built,
-          link,
-          note,
-          JSON.stringify(tags),
-        ),
-      logChange(db, { who, what: "version.create", subject: `${model.name}/${number}`, digest }),
+        .bind(workspace, no, number, source, location, run, built, link, note, body),
+      logChange(db, { who, what: "version.create", subject: `${name}/${number}`, digest }),
+      db
+        .prepare(
+          `SELECT ${versionColumns} FROM ${versionTables} WHERE models.no = ? AND number = ?`,
+        )
+        .bind(no, number),
+      db.prepare("SELECT name, last FROM models WHERE no = ?").bind(no),
     ]);
-    if (insert!.meta.changes) return findVersion(db, model.name, number);
+    if (insert!.meta.changes) return toVersion((version!.results as VersionRow[])[0]!);
+    const [current] = meanwhile!.results as Pick<FoundModel, "name" | "last">[];
+    if (!current) return null;
+    ({ name, last } = current);
   }
-  throw new ApiError("TEMPORARILY_UNAVAILABLE", `model is being changed by others: ${no}`);
+  throw new ApiError("TEMPORARILY_UNAVAILABLE", `model is being changed by others: ${name}`);
 }
 
 /** Changes the note of a version. */

@@ -23,7 +23,7 @@ export interface PageOptions<Row, T> {
   limit: number;
   /** makes items of rows; gives one for each */
   itemsOf: (rows: Row[]) => Promise<T[]> | T[];
-  /** how many rows are read at a time; defaults to 100 */
+  /** how many rows are read at first; defaults to 100, and then follows their size */
   chunk?: number;
   /** which items are wanted; all of them where it is not given */
   test?: ((item: T) => boolean) | undefined;
@@ -32,6 +32,8 @@ export interface PageOptions<Row, T> {
 /** At most so many rows are looked at for a page that a test selects, and so many characters given. */
 const maxRead = 5_000;
 const maxText = 8_000_000;
+/** Rows are read in lots of about so many characters. */
+const lot = 1_000_000;
 
 /**
  * Returns up to `limit` items in order, and the key after which the next page begins where there may be one. A page is
@@ -41,7 +43,8 @@ export async function pageOf<Row extends object, T>(
   db: D1Database,
   options: PageOptions<Row, T>,
 ): Promise<{ items: T[]; next: PageKey | undefined }> {
-  const { order, limit, itemsOf, test, chunk = 100 } = options;
+  const { order, limit, itemsOf, test } = options;
+  let chunk = options.chunk ?? 100;
   const items: T[] = [];
   let last: PageKey | undefined; // of the items given
   let seen = options.after;
@@ -58,6 +61,8 @@ export async function pageOf<Row extends object, T>(
       last = key;
       text += lengthOf(rows[i]!);
     }
+    const size = rows.reduce((n, row) => n + lengthOf(row), 1);
+    chunk = Math.min(Math.max(Math.floor((lot / size) * rows.length), 5), 1_000);
     read += rows.length;
     if (rows.length < wanted) return { items, next: undefined };
   }

@@ -1,7 +1,7 @@
 import type { Tags } from "../../wire/config.ts";
-import type { Assessment, Trace } from "../../wire/trace.ts";
+import type { Assessment, Trace, TraceState } from "../../wire/trace.ts";
 import { workspace, type Env } from "../env.ts";
-import { selectAssessments } from "./assessments.ts";
+import { assessmentsFrom, assessmentsOf, insertAssessment } from "./assessments.ts";
 import { digestOf, logChange, now } from "./events.ts";
 import type { Selection } from "./models.ts";
 import { pageOf, type Order } from "./page.ts";
@@ -34,26 +34,31 @@ const toTrace = (row: Row, assessments: Assessment[] = []): Trace => ({
   assessments,
 });
 
-async function withAssessments(db: D1Database, rows: Row[]): Promise<Trace[]> {
-  const ids = rows.map(({ id }) => id);
-  const assessments = ids.length ? await selectAssessments(db, ids) : new Map();
-  return rows.map((row) => toTrace(row, assessments.get(row.id)));
+/** The statements that select traces by their ids, and what was said of them. */
+const selectByIds = (db: D1Database, ids: string[]): D1PreparedStatement[] => [
+  db
+    .prepare(
+      `SELECT ${columns} FROM traces WHERE workspace = ? AND id IN (SELECT value FROM json_each(?))`,
+    )
+    .bind(workspace, JSON.stringify(ids)),
+  assessmentsOf(db, ids),
+];
+
+/** Returns what selectByIds found at the end of a batch, in the order of the ids. */
+function tracesFrom(results: D1Result[], ids: string[]): Trace[] {
+  const [rows, said] = results.slice(-2);
+  const byId = new Map((rows!.results as Row[]).map((row) => [row.id, row]));
+  const assessments = assessmentsFrom(said!);
+  return ids.flatMap((id) => {
+    const row = byId.get(id);
+    return row ? [toTrace(row, assessments.get(id))] : [];
+  });
 }
 
 /** Returns the traces of some ids, in their order; those that are not there are left out. */
 export async function findTraces(db: D1Database, ids: string[]): Promise<Trace[]> {
   const wanted = [...new Set(ids)];
-  const { results } = await db
-    .prepare(
-      `SELECT ${columns} FROM traces WHERE workspace = ? AND id IN (SELECT value FROM json_each(?))`,
-    )
-    .bind(workspace, JSON.stringify(wanted))
-    .all<Row>();
-  const byId = new Map(results.map((row) => [row.id, row]));
-  return withAssessments(
-    db,
-    wanted.flatMap((id) => byId.get(id) ?? []),
-  );
+  return tracesFrom(await db.batch(selectByIds(db, wanted)), wanted);
 }
 
 /** The expressions that traces are ordered by. */
@@ -82,29 +87,90 @@ export interface FoundTrace {
   spans: KeptSpan[];
 }
 
+/** What a search asks of all its traces, as far as the database can tell. */
+export interface Narrowing {
+  state?: TraceState;
+  name?: string;
+  tags?: [key: string, value: string][];
+  metadata?: [key: string, value: string][];
+  /** the id of a run that a trace was made in or linked to */
+  run?: string;
+  /** times in ms since 1970, both included */
+  from?: number;
+  to?: number;
+}
+
+/** A condition of an SQL query, with the values of its parameters. */
+interface Condition {
+  sql: string;
+  bound: (string | number)[];
+}
+
+function conditionsOf(narrowing: Narrowing): Condition[] {
+  const { state, name, tags = [], metadata = [], run, from, to } = narrowing;
+  const has = (column: string) =>
+    `EXISTS (SELECT 1 FROM json_each(${column}) WHERE key = ? AND value = ?)`;
+  return [
+    ...(state === undefined ? [] : [{ sql: "state = ?", bound: [state] }]),
+    ...(name === undefined ? [] : [{ sql: "name = ?", bound: [name] }]),
+    ...tags.map((bound) => ({ sql: has("tags"), bound })),
+    ...metadata.map((bound) => ({ sql: has("metadata"), bound })),
+    ...(run === undefined
+      ? []
+      : [
+          {
+            sql: `(${has("metadata")} OR EXISTS (SELECT 1 FROM json_each(runs) WHERE key = ?))`,
+            bound: ["mlflow.sourceRun", run, run],
+          },
+        ]),
+    ...(from === undefined ? [] : [{ sql: "started >= ?", bound: [from] }]),
+    ...(to === undefined ? [] : [{ sql: "started <= ?", bound: [to] }]),
+  ];
+}
+
 /** Returns a page of the traces of experiments (ids), or of all. */
 export const selectTraces = (
   stores: Pick<Env, "DB" | "FILES">,
   {
     experiments,
+    narrowing = {},
     needsSpans = false,
     ...selection
-  }: Selection<FoundTrace> & { experiments: string[] | undefined; needsSpans?: boolean },
-) =>
-  pageOf<Row, FoundTrace>(stores.DB, {
+  }: Selection<FoundTrace> & {
+    experiments: string[] | undefined;
+    narrowing?: Narrowing;
+    needsSpans?: boolean;
+  },
+) => {
+  const conditions: Condition[] = [
+    { sql: "workspace = ?", bound: [workspace] },
+    ...(experiments
+      ? [
+          {
+            sql: "experiment IN (SELECT value FROM json_each(?))",
+            bound: [JSON.stringify(experiments)],
+          },
+        ]
+      : []),
+    ...conditionsOf(narrowing),
+  ];
+  return pageOf<Row, FoundTrace>(stores.DB, {
     columns,
     from: "traces",
-    where: `workspace = ?${experiments ? " AND experiment IN (SELECT value FROM json_each(?))" : ""}`,
-    bound: [workspace, ...(experiments ? [JSON.stringify(experiments)] : [])],
+    where: conditions.map(({ sql }) => sql).join(" AND "),
+    bound: conditions.flatMap(({ bound }) => bound),
     itemsOf: async (rows) => {
-      const found = await withAssessments(stores.DB, rows);
-      const ids = found.map(({ id }) => id);
+      const ids = rows.map(({ id }) => id);
+      const said = rows.length ? await assessmentsOf(stores.DB, ids).all() : undefined;
+      const assessments = said && assessmentsFrom(said);
+      const found = rows.map((row) => toTrace(row, assessments?.get(row.id)));
       const spans = needsSpans ? await selectSpans(stores, ids, maxSearched) : undefined;
       return found.map((trace) => ({ trace, spans: spans?.get(trace.id) ?? [] }));
     },
     ...(needsSpans ? { chunk: 20 } : {}),
     ...selection,
   });
+};
 
 /** A search looks at so many characters of a trace's spans, the first. */
 const maxSearched = 2_000_000;
@@ -112,16 +178,21 @@ const maxSearched = 2_000_000;
 /** What is told of a trace at its end. */
 export type NewTrace = Omit<Trace, "runs" | "prompts" | "assessments">;
 
-/** The statements that keep what is told of a trace: it stands above what its spans said, and tags and metadata join those that are there. */
-export async function insertTrace(
+/**
+ * Keeps what is told of a trace, with what is said of it, and returns it as it is kept. It stands above what its spans said;
+ * tags and metadata join those that are there.
+ */
+export async function putTrace(
   db: D1Database,
   trace: NewTrace,
+  said: Assessment[],
   who: string,
-): Promise<D1PreparedStatement[]> {
+): Promise<Trace> {
   const { id, experiment, name, state, started, duration, request, response, client } = trace;
   const tags = JSON.stringify(trace.tags);
   const metadata = JSON.stringify(trace.metadata);
-  return [
+  const assessments = await Promise.all(said.map((it) => insertAssessment(db, it, who)));
+  const results = await db.batch([
     db
       .prepare(
         `INSERT INTO traces (workspace, id, experiment, name, state, started, duration, request, response, client, told, tags, metadata, runs, prompts)
@@ -145,7 +216,10 @@ export async function insertTrace(
         metadata,
       ),
     logChange(db, { who, what: "trace.put", subject: id, digest: await digestOf(trace) }),
-  ];
+    ...assessments.flat(),
+    ...selectByIds(db, [id]),
+  ]);
+  return tracesFrom(results, [id])[0]!;
 }
 
 /** Sets tags of a trace, and takes those away that are null; what is so already stays as it is. */

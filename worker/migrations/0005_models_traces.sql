@@ -50,6 +50,7 @@ CREATE TABLE logged_models (
   deleted INTEGER
 ) STRICT;
 CREATE INDEX logged_models_by_experiment ON logged_models (experiment, created);
+CREATE INDEX logged_models_by_name ON logged_models (experiment, name);
 
 -- Points of metrics of logged models; the run has them, too. One row for each request and model; the digest makes a retry a no-op.
 CREATE TABLE model_points (
@@ -86,12 +87,12 @@ CREATE TABLE assessments (
   no INTEGER PRIMARY KEY,
   workspace TEXT NOT NULL,
   trace TEXT NOT NULL,
-  id TEXT NOT NULL UNIQUE,
+  id TEXT NOT NULL,
   valid INTEGER NOT NULL,
   overrides TEXT,                    -- the id of the assessment that it takes the place of
-  body TEXT NOT NULL                 -- JSON
+  body TEXT NOT NULL,                -- JSON
+  UNIQUE (trace, id)
 ) STRICT;
-CREATE INDEX assessments_by_trace ON assessments (trace);
 
 -- Spans of a trace, a row for each request; those too large for a row are an object in R2.
 CREATE TABLE spans (

@@ -38,7 +38,11 @@ export function loggedModelsQuestion({ experiment_ids, filter, datasets, order_b
   );
   const isOfMetrics = clauses.some(({ field }) => field.kind === "metric");
   const needsPoint = datasets.length > 0 && !isOfMetrics;
+  const named = clauses.find(
+    ({ field, operator }) => field.kind === "attribute" && field.key === "name" && operator === "=",
+  );
   return {
+    name: named && String(named.values[0]),
     test: (model: LoggedModel) => test(model) && (!needsPoint || model.points.some(isOnDatasets)),
     order: withTies(order_by.map(orderOf), [
       { by: loggedModelOrder.created, descending: true },

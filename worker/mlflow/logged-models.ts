@@ -74,8 +74,7 @@ export const loggedModels = new Hono<App>()
       params: paramsOf(asked.params),
       tags: tagsOf(asked.tags),
     };
-    await createLoggedModel(c.env.DB, model, who(c));
-    return answerModel(c, await theModel(c, id));
+    return answerModel(c, await createLoggedModel(c.env.DB, model, who(c)));
   })
   .post(`${base}/search`, reads("search logged models"), async (c) => {
     const asked = await readRequest(c, {
@@ -100,13 +99,12 @@ export const loggedModels = new Hono<App>()
     for (const id of asked.experiment_ids) checkExperimentId(id);
     if ((asked.max_results ?? 0) < 0)
       throw invalid(`Invalid value for max_results: ${asked.max_results}`);
-    const { test, order, question } = loggedModelsQuestion(asked);
+    const { question, ...selection } = loggedModelsQuestion(asked);
     const { items, next } = await selectLoggedModels(c.env.DB, {
       experiments: asked.experiment_ids,
-      order,
+      ...selection,
       limit: asked.max_results || 100,
-      test,
-      after: parsePageToken(asked.page_token, question, order.length),
+      after: parsePageToken(asked.page_token, question, selection.order.length),
     });
     return answer(c, {
       models: items.map(modelJSON),
@@ -122,9 +120,11 @@ export const loggedModels = new Hono<App>()
   .patch(`${base}/:model`, writes("say how the upload of a logged model ended"), async (c) => {
     const { status } = await readRequest(c, { status: required(word(statuses)) });
     if (status === undefined) throw invalid("Invalid value for parameter 'status' supplied.");
-    const { id } = await theModel(c);
-    await finishLoggedModel(c.env.DB, id, modelStates[statuses.indexOf(status)]!, who(c));
-    return answerModel(c, await theModel(c, id));
+    const state = modelStates[statuses.indexOf(status)]!;
+    const id = c.req.param("model");
+    const model = await finishLoggedModel(c.env.DB, id, state, who(c));
+    if (!model) throw noSuchModel(id);
+    return answerModel(c, model);
   })
   .delete(`${base}/:model`, writes("delete a logged model"), async (c) => {
     const { id } = await theModel(c);

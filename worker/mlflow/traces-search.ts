@@ -4,8 +4,8 @@ import { plainValue, type OtelAttribute } from "../../wire/otlp.ts";
 import type { Json, Trace } from "../../wire/trace.ts";
 import type { Order } from "../db/page.ts";
 import type { KeptSpan } from "../db/spans.ts";
-import { byText, traceOrder } from "../db/traces.ts";
-import { nameTag, runMetadata, wordOf } from "./trace-json.ts";
+import { byText, traceOrder, type Narrowing } from "../db/traces.ts";
+import { nameTag, runMetadata, stateOf, stateWords, wordOf } from "./trace-json.ts";
 import { clausesOf, maybe, ordersOf, ownValue, testAll, withTies, type Clause } from "./where.ts";
 
 /** The prompts that a trace is linked to are asked for like a tag of this name. */
@@ -34,11 +34,52 @@ export function tracesQuestion(filter: string | undefined, orderBy: string[]) {
           testTrace(trace) && (ofSpans.length === 0 || spans.some(testSpan))
       : undefined,
     needsSpans: ofSpans.length > 0,
+    narrowing: narrowingOf(clauses),
     order: withTies(
       orders.map(({ order }) => order),
       [{ by: traceOrder.started, descending: true }, { by: traceOrder.id }],
     ),
     question: ["traces", filter ?? "", orderBy],
+  };
+}
+
+/** At most so many tags are looked for by the database, which binds no more than 100 values. */
+const maxNarrowed = 10;
+
+/** Returns what the clauses that the database can tell ask for. */
+function narrowingOf(clauses: Clause[]): Narrowing {
+  const equal = clauses.filter(({ operator }) => operator === "=");
+  const ofKind = (kind: MlflowField["kind"], reserved: string[]) =>
+    equal
+      .filter(({ field }) => field.kind === kind && !reserved.includes(field.key))
+      .slice(0, maxNarrowed)
+      .map(({ field, values }): [string, string] => [field.key, String(values[0])]);
+  const valueOf = (kind: MlflowField["kind"], key: string) => {
+    const found = equal.find(({ field }) => field.kind === kind && field.key === key);
+    return found && String(found.values[0]);
+  };
+  const times = clauses.filter(
+    ({ field }) => field.kind === "attribute" && field.key === "timestamp_ms",
+  );
+  const limits = (wanted: RegExp) =>
+    times
+      .filter(({ operator, values }) => wanted.test(operator) && Number.isFinite(values[0]))
+      .map(({ values }) => Number(values[0]));
+  const [status, name, run] = [
+    valueOf("attribute", "status"),
+    valueOf("tag", nameTag),
+    valueOf("request_metadata", runMetadata),
+  ];
+  const word = stateWords.find((known) => known === status);
+  const [from, to] = [limits(/^(>|>=|=)$/), limits(/^(<|<=|=)$/)];
+  return {
+    ...(word ? { state: stateOf(word) } : {}),
+    ...(name === undefined ? {} : { name }),
+    ...(run === undefined ? {} : { run }),
+    ...(from.length ? { from: Math.max(...from) } : {}),
+    ...(to.length ? { to: Math.min(...to) } : {}),
+    tags: ofKind("tag", [nameTag, promptsTag]),
+    metadata: ofKind("request_metadata", [runMetadata]),
   };
 }
 

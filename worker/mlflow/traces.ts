@@ -5,9 +5,9 @@ import { spansFromOTLP, type OtelSpan } from "../../wire/otlp.ts";
 import type { Assessment, Trace } from "../../wire/trace.ts";
 import { readBytes, readJSON } from "../body.ts";
 import {
+  createAssessment,
   deleteAssessment,
   findAssessment,
-  insertAssessment,
   updateAssessment,
 } from "../db/assessments.ts";
 import { selectRun } from "../db/runs.ts";
@@ -15,9 +15,9 @@ import { insertSpans, selectSpans, type KeptSpan } from "../db/spans.ts";
 import {
   deleteTraces,
   findTraces,
-  insertTrace,
   linkTraces,
   nameTrace,
+  putTrace,
   selectTraces,
   tagTrace,
 } from "../db/traces.ts";
@@ -82,12 +82,9 @@ export const traces = new Hono<App>()
     const experiment = await activeExperiment(c, asked);
     const told = newTrace(info, experiment.id, experimentLocation(experiment));
     const said = info.assessments.flatMap((it) => (it ? [assessmentOf(it, told.id)] : []));
-    const statements = [
-      await insertTrace(c.env.DB, told, who(c)),
-      ...(await Promise.all(said.map((it) => insertAssessment(c.env.DB, it, who(c))))),
-    ];
-    await c.env.DB.batch(statements.flat());
-    return c.json({ trace: { trace_info: traceJSON(await theTrace(c, told.id)) } });
+    return c.json({
+      trace: { trace_info: traceJSON(await putTrace(c.env.DB, told, said, who(c))) },
+    });
   })
   .post(`${v3}/search`, reads("search traces"), async (c) => {
     const asked = await readRequest(c, { ...search, locations: required(list(Location)) });
@@ -225,11 +222,11 @@ export const traces = new Hono<App>()
   )
   .post(`${v3}/:trace/assessments`, writes("say something of a trace"), async (c) => {
     const { assessment } = await readRequest(c, { assessment: required(AssessmentMessage) });
-    const { id } = await theTrace(c);
-    const said = assessmentOf(assessment, id);
-    if (said.overrides) await theAssessment(c, id, said.overrides);
-    await c.env.DB.batch(await insertAssessment(c.env.DB, said, who(c)));
-    return c.json({ assessment: assessmentJSON(await theAssessment(c, id, said.id)) });
+    const said = assessmentOf(assessment, c.req.param("trace"));
+    if (said.overrides) await theAssessment(c, said.trace, said.overrides);
+    const kept = await createAssessment(c.env.DB, said, who(c));
+    if (!kept) throw noSuchTrace(said.trace);
+    return c.json({ assessment: assessmentJSON(kept) });
   })
   .get(`${v3}/:trace/assessments/:assessment`, reads("what was said of a trace"), async (c) => {
     return c.json({ assessment: assessmentJSON(await theAssessment(c)) });
@@ -275,8 +272,7 @@ export const traces = new Hono<App>()
       ...newTrace(info, experiment.id, experimentLocation(experiment)),
       metadata: textsOf(info.trace_metadata), // it is not final
     };
-    await c.env.DB.batch(await insertTrace(c.env.DB, told, who(c)));
-    return answer(c, { trace_info: oldTraceJSON(await theTrace(c, told.id)) });
+    return answer(c, { trace_info: oldTraceJSON(await putTrace(c.env.DB, told, [], who(c))) });
   })
   .patch(`${v2}/:trace`, writes("tell that a trace has ended"), async (c) => {
     const asked = await readRequest(c, {
@@ -295,8 +291,7 @@ export const traces = new Hono<App>()
       tags,
       metadata: textsOf(mapOf(asked.request_metadata)),
     };
-    await c.env.DB.batch(await insertTrace(c.env.DB, after, who(c)));
-    return answer(c, { trace_info: oldTraceJSON(await theTrace(c)) });
+    return answer(c, { trace_info: oldTraceJSON(await putTrace(c.env.DB, after, [], who(c))) });
   })
   .get(`${v2}/:trace/info`, reads("a trace, as MLflow 2 asks"), async (c) => {
     return answer(c, { trace_info: oldTraceJSON(await theTrace(c)) });
@@ -367,10 +362,12 @@ const mapOf = (pairs: ({ key: string; value: string } | undefined)[]) =>
 /** Returns the trace of an id, or of the one in the path. */
 async function theTrace(c: Context<App>, id = c.req.param("trace")!): Promise<Trace> {
   const [trace] = await findTraces(c.env.DB, [id]);
-  if (!trace)
-    throw new ApiError("RESOURCE_DOES_NOT_EXIST", `Trace with ID '${shown(id)}' not found.`);
+  if (!trace) throw noSuchTrace(id);
   return trace;
 }
+
+const noSuchTrace = (id: string) =>
+  new ApiError("RESOURCE_DOES_NOT_EXIST", `Trace with ID '${shown(id)}' not found.`);
 
 async function theAssessment(
   c: Context<App>,
@@ -410,14 +407,12 @@ async function searched(
     throw invalid(
       `Invalid value ${limit} for parameter 'max_results' supplied. It must be ${limit < 1 ? "a positive integer" : `at most ${maxPage}`}`,
     );
-  const { test, needsSpans, order, question } = tracesQuestion(asked.filter, asked.order_by);
+  const { question, ...selection } = tracesQuestion(asked.filter, asked.order_by);
   const { items, next } = await selectTraces(c.env, {
+    ...selection,
     experiments: asked.experiments,
-    order,
     limit,
-    test,
-    needsSpans,
-    after: parsePageToken(asked.page_token, question, order.length),
+    after: parsePageToken(asked.page_token, question, selection.order.length),
   });
   return {
     items: items.map(({ trace }) => trace),

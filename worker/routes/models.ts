@@ -69,5 +69,5 @@ export const models = new Hono<App>()
     },
   );
 
-const modelOf = ({ no: _, ...model }: FoundModel): Model => model;
+const modelOf = ({ no: _, last: __, ...model }: FoundModel): Model => model;
 const versionOf = ({ no: _, ...version }: FoundVersion): ModelVersion => version;

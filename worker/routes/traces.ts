@@ -37,10 +37,7 @@ export const traces = new Hono<App>()
         order: [{ by: traceOrder.started, descending: true }, { by: traceOrder.id }],
         after: last && [last.started, last.id],
         limit,
-        test:
-          run === undefined
-            ? undefined
-            : ({ trace }) => trace.runs.includes(run) || trace.metadata["mlflow.sourceRun"] === run,
+        narrowing: run === undefined ? {} : { run },
       });
       return json(c, { traces: items.map(({ trace }) => trace), next: next?.[1] ?? null });
     },

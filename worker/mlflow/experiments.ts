@@ -7,7 +7,7 @@ import {
   findExperiment,
   findNamedExperiment,
   patchExperiment,
-  type FoundExperiment,
+  type StoredExperiment,
 } from "../db/experiments.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
@@ -23,7 +23,7 @@ const noSuchExperiment = (id: string) =>
   new ApiError("RESOURCE_DOES_NOT_EXIST", `No Experiment with id=${id} exists`);
 
 /** Returns the experiment of an id, archived or not; throws where there is none. */
-export async function experimentOf(c: Context<App>, id: string): Promise<FoundExperiment> {
+export async function experimentOf(c: Context<App>, id: string): Promise<StoredExperiment> {
   if (!isExperimentId(id) && !/^\d+$/.test(id))
     throw invalid(`Invalid experiment ID '${id}'. Experiment ID must be a valid integer.`);
   const found = await findExperiment(c.env.DB, id, c.get("visitor").who);
@@ -32,7 +32,7 @@ export async function experimentOf(c: Context<App>, id: string): Promise<FoundEx
 }
 
 /** Returns the experiment of an id; throws where it is deleted, as MLflow does. */
-export async function activeExperiment(c: Context<App>, id: string): Promise<FoundExperiment> {
+export async function activeExperiment(c: Context<App>, id: string): Promise<StoredExperiment> {
   const experiment = await experimentOf(c, id);
   if (experiment.archived !== null)
     throw invalid(`The experiment ${id} must be in the 'active' state. Current state is deleted.`);

@@ -1,6 +1,6 @@
 import type { RunState } from "../../wire/run.ts";
 import type { RunLinks } from "../db/datasets.ts";
-import type { FoundExperiment } from "../db/experiments.ts";
+import type { StoredExperiment } from "../db/experiments.ts";
 import type { FoundRun } from "../db/runs.ts";
 import { noteTag, tagList, tagsOfRun, userTag, type KeyValue } from "./tags.ts";
 
@@ -14,7 +14,7 @@ export const experimentJSON = ({
   updated,
   tags,
   note,
-}: FoundExperiment) => ({
+}: StoredExperiment) => ({
   experiment_id: id,
   name,
   artifact_location: locationOf({ experiment: id, artifacts }),

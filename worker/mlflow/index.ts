@@ -9,6 +9,7 @@ import { runs } from "./runs.ts";
 import { runLinks } from "./run-links.ts";
 import { experimentsSearch } from "./search-experiments.ts";
 import { runsSearch } from "./search-runs.ts";
+import { uploads } from "./uploads.ts";
 
 /** The release of MLflow whose clients' calls are answered; from 3.4 on, clients try to send spans to /v1/traces. */
 const version = "3.17.2";
@@ -39,6 +40,7 @@ const nouns: Hono<App>[] = [
   metrics,
   runLinks,
   artifacts,
+  uploads,
   serverInfo,
   notImplementedAPI,
 ];

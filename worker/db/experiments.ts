@@ -9,24 +9,30 @@ import { patchTags } from "./tags.ts";
 
 type Parsed = v.InferOutput<typeof NewExperiment>;
 
-const columns = `id, name, hypothesis, metric, direction, conclusion, note, json(tags) AS tags, created, archived, updated, artifacts, rev, digest,
+const stored =
+  "id, name, hypothesis, metric, direction, conclusion, note, json(tags) AS tags, created, archived, updated, artifacts, rev, digest";
+const columns = `${stored},
   (SELECT count(*) FROM runs WHERE runs.experiment = experiments.id AND runs.deleted IS NULL) AS runs`;
 
-interface Row extends Omit<Experiment, "tags"> {
-  tags: string;
-  rev: number;
-  digest: string;
-  updated: number;
-  artifacts: string | null;
-}
-
-/** An experiment with what doors know of it besides. */
-export interface FoundExperiment extends Experiment {
+/** What is stored of an experiment; its runs are not counted. */
+export interface StoredExperiment extends Omit<Experiment, "runs"> {
   /** when it was last changed, in ms since 1970 */
   updated: number;
   /** where the files of its runs lie, if not here: a URI */
   artifacts: string | null;
 }
+
+/** An experiment with what doors know of it besides. */
+export interface FoundExperiment extends StoredExperiment {
+  runs: number;
+}
+
+/** A row, with or without the count of runs. */
+type Row<E extends StoredExperiment = FoundExperiment> = Omit<E, "tags"> & {
+  tags: string;
+  rev: number;
+  digest: string;
+};
 
 /** Returns a found experiment as it is shown. */
 export function experimentOf({
@@ -37,8 +43,17 @@ export function experimentOf({
   return experiment;
 }
 
-function toExperiment({ rev: _, digest: __, ...row }: Row): FoundExperiment {
-  return { ...row, tags: JSON.parse(row.tags) };
+function toExperiment<E extends StoredExperiment>({ rev: _, digest: __, ...row }: Row<E>): E {
+  return { ...row, tags: JSON.parse(row.tags) } as unknown as E;
+}
+
+/** Returns all experiments, the archived ones too, in no order. */
+export async function listExperiments(db: D1Database): Promise<StoredExperiment[]> {
+  const { results } = await db
+    .prepare(`SELECT ${stored} FROM experiments WHERE workspace = ?`)
+    .bind(workspace)
+    .all<Row<StoredExperiment>>();
+  return results.map((row) => toExperiment<StoredExperiment>(row));
 }
 
 /** Returns the experiments, newest first. */
@@ -52,12 +67,12 @@ export async function selectExperiments(
     )
     .bind(workspace, archived ? 1 : 0)
     .all<Row>();
-  return results.map(toExperiment);
+  return results.map((row) => toExperiment<FoundExperiment>(row));
 }
 
 /** Returns the experiment of an id or a name; throws where there is none. */
 export async function selectExperiment(db: D1Database, idOrName: string): Promise<FoundExperiment> {
-  return toExperiment(await selectRow(db, idOrName));
+  return toExperiment<FoundExperiment>(await selectRow(db, idOrName));
 }
 
 async function selectRow(db: D1Database, idOrName: string): Promise<Row> {
@@ -79,32 +94,35 @@ const selectOne = (db: D1Database, idOrName: string): D1PreparedStatement =>
     .bind(workspace, idOrName);
 
 /** Returns the experiment of an id, if there is one. The default one is made when it is first asked for; where its name is taken, that one stands for it. */
-export async function findExperiment(
+export const findExperiment = (
   db: D1Database,
   id: string,
   who: string,
-): Promise<FoundExperiment | undefined> {
-  const row = await findRow(db, id);
-  if (row) return toExperiment(row);
-  return id === defaultExperiment.id ? makeDefault(db, who) : undefined;
-}
+): Promise<StoredExperiment | undefined> => findBy(db, "id", id, who);
 
 /** Returns the experiment of a name, if there is one; the default one is made when it is first asked for. */
-export async function findNamedExperiment(
+export const findNamedExperiment = (
   db: D1Database,
   name: string,
   who: string,
-): Promise<FoundExperiment | undefined> {
+): Promise<StoredExperiment | undefined> => findBy(db, "name", name, who);
+
+async function findBy(
+  db: D1Database,
+  field: "id" | "name",
+  value: string,
+  who: string,
+): Promise<StoredExperiment | undefined> {
   const row = await db
-    .prepare(`SELECT ${columns} FROM experiments WHERE workspace = ? AND name = ?`)
-    .bind(workspace, name)
-    .first<Row>();
-  if (row) return toExperiment(row);
-  return name === defaultExperiment.name ? makeDefault(db, who) : undefined;
+    .prepare(`SELECT ${stored} FROM experiments WHERE workspace = ? AND ${field} = ?`)
+    .bind(workspace, value)
+    .first<Row<StoredExperiment>>();
+  if (row) return toExperiment<StoredExperiment>(row);
+  return value === defaultExperiment[field] ? makeDefault(db, who) : undefined;
 }
 
 /** Makes the default experiment, and returns it, or the one that has its name. */
-async function makeDefault(db: D1Database, who: string): Promise<FoundExperiment> {
+async function makeDefault(db: D1Database, who: string): Promise<StoredExperiment> {
   const { id, name } = defaultExperiment;
   const created = `coalesce((SELECT min(created) - 1 FROM experiments), ${now})`; // to MLflow it was always there
   const experiment: Parsed = {
@@ -117,16 +135,16 @@ async function makeDefault(db: D1Database, who: string): Promise<FoundExperiment
     tags: {},
   };
   const digest = await digestOf(experiment);
-  const results = await db.batch<Row>([
+  const results = await db.batch<Row<StoredExperiment>>([
     insertExperiment(db, id, experiment, digest, { created }),
     logChange(db, { who, what: "experiment.create", subject: id, digest }),
     db
       .prepare(
-        `SELECT ${columns} FROM experiments WHERE workspace = ? AND (id = ? OR name = ?) ORDER BY id = ? DESC LIMIT 1`,
+        `SELECT ${stored} FROM experiments WHERE workspace = ? AND (id = ? OR name = ?) ORDER BY id = ? DESC LIMIT 1`,
       )
       .bind(workspace, id, name, id),
   ]);
-  return toExperiment(results.at(-1)!.results[0]!);
+  return toExperiment<StoredExperiment>(results.at(-1)!.results[0]!);
 }
 
 /** The statement that creates an experiment, unless its id or its name is taken, or the run it is for exists. */
@@ -179,7 +197,7 @@ export async function createExperiment(
     selectOne(db, id),
   ]);
   const row = results.at(-1)!.results[0];
-  if (row?.digest === digest) return toExperiment(row);
+  if (row?.digest === digest) return toExperiment<FoundExperiment>(row);
   if (row)
     throw new ApiError(
       "RESOURCE_ALREADY_EXISTS",
@@ -205,7 +223,7 @@ export async function patchExperiment(
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const row = await selectRow(db, idOrName);
     const next = { ...row, ...patch, tags: toJSON(patchTags(JSON.parse(row.tags), patch.tags)) };
-    if (toJSON(next) === toJSON(row)) return toExperiment(row);
+    if (toJSON(next) === toJSON(row)) return toExperiment<FoundExperiment>(row);
     const [update] = await db
       .batch([
         db

@@ -15,13 +15,12 @@ import {
   type OwnerRun,
   type StoredFile,
 } from "../db/files.ts";
-import { abortUpload, beginUpload, completeUpload, putPart } from "../db/uploads.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { parseRange } from "../routes/answer.ts";
 import { answer } from "./json.ts";
 import { mediaTypeOf } from "./media-type.ts";
-import { int64, list, message, missing, orElse, readRequest, required, string } from "./request.ts";
+import { int64, missing, orElse, readRequest, required, string } from "./request.ts";
 import { artifactsOf } from "./run-json.ts";
 import { runIdOf, RunRef } from "./runs.ts";
 
@@ -30,13 +29,13 @@ const writes = (summary: string) => route({ right: "writer", summary: `MLflow: $
 const reads = (summary: string) => route({ right: "reader", summary: `MLflow: ${summary}` });
 
 /** Whose file, or folder, a path of the store of artifacts is, and where it is among theirs. */
-interface Place {
+export interface Place {
   owner: Owner;
   path: string;
 }
 
 /** Returns a path unless it leads elsewhere, however often it is decoded. */
-function checkArtifact(path: string): string {
+export function checkArtifact(path: string): string {
   for (let decoded = path, i = 0; i < 10; i++) {
     // eslint-disable-next-line no-control-regex -- control characters are what is looked for
     const isBad =
@@ -62,7 +61,7 @@ const decodedOnce = (path: string): string =>
   });
 
 /** Returns the path of a file, checked. */
-function checkFilePath(path: string): string {
+export function checkFilePath(path: string): string {
   try {
     return checkPath(checkArtifact(path));
   } catch (error) {
@@ -72,13 +71,13 @@ function checkFilePath(path: string): string {
 }
 
 /** The path in a URL behind a mark, decoded. */
-function pathBehind(c: Context, mark: string): string {
+export function pathBehind(c: Context, mark: string): string {
   const { pathname } = new URL(c.req.url);
   return decodedOnce(pathname.slice(pathname.indexOf(mark) + mark.length));
 }
 
 /** Returns the place that a path of the store of artifacts is: <experiment>/<run>/artifacts/… is a run's, all else nobody's. */
-async function placeOf(c: Context<App>, path: string): Promise<Place> {
+export async function placeOf(c: Context<App>, path: string): Promise<Place> {
   const names = path.split("/");
   const at = names.findIndex((name, i) => isId(name) && names[i + 1] === "artifacts");
   const run = at < 0 ? undefined : await findOwner(c.env.DB, names[at]!);
@@ -129,7 +128,8 @@ async function put(c: Context<App>, { owner, path }: Place): Promise<void> {
 
 /** The largest file that comes in one request on this machine, where no platform stands before the Worker: R2's own limit. */
 const maxLocal = 5_000_000_000;
-const maxInMemory = 32_000_000;
+/** Bodies without a length are read into memory, up to so many bytes. */
+export const maxInMemory = 32_000_000;
 /** What pages may send at once. */
 const maxFromPage = 10 * 1024 * 1024;
 
@@ -195,19 +195,11 @@ async function listed(c: Context<App>, owner: Owner, folder: string) {
   return [...found.values()].toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-const trimmed = (path: string): string => path.replace(/\/+$/, "");
+/** Returns a path without slashes at its end. */
+export const trimmed = (path: string): string => path.replace(/\/+$/, "");
 
-/** Returns the place of an upload in parts: the folder is in the URL, the name is that of the file where the client runs. */
-async function uploadPlace(c: Context<App>, mark: string, local: string): Promise<Place> {
-  const folder = trimmed(checkArtifact(pathBehind(c, mark)));
-  const name = local.slice(Math.max(local.lastIndexOf("/"), local.lastIndexOf("\\")) + 1);
-  return placeOf(c, checkFilePath(folder ? `${folder}/${name}` : name));
-}
-
-const store = "/2.0/mlflow-artifacts";
-/** The most parts R2 takes. */
-const maxParts = 10_000;
-
+/** Where the store of artifacts is, in the API. */
+export const store = "/2.0/mlflow-artifacts";
 export const artifacts = new Hono<App>()
   .get(`${store}/artifacts`, reads("list files in a folder of the store"), async (c) => {
     const { path } = await readRequest(c, { path: orElse(string, "") });
@@ -232,64 +224,6 @@ export const artifacts = new Hono<App>()
     if (path === "") throw invalid("Invalid path");
     const place = await placeOf(c, path);
     await deleteOwnedFiles(c.env.DB, place.owner, place.path, c.get("visitor").who);
-    return answer(c, {});
-  })
-  .post(`${store}/mpu/create/:path{[\\s\\S]*}`, writes("begin a file in parts"), async (c) => {
-    const { path, num_parts } = await readRequest(c, {
-      path: required(string),
-      num_parts: orElse(int64, 1),
-    });
-    if (num_parts < 1 || num_parts > maxParts)
-      throw invalid(
-        `Invalid value ${num_parts} for parameter 'num_parts' supplied. It must be between 1 and ${maxParts}`,
-      );
-    const place = await uploadPlace(c, "/mpu/create/", path);
-    const type = mediaTypeOf(place.path);
-    const id = await beginUpload(c.env, place.owner, { path: place.path, type });
-    const { origin, pathname } = new URL(c.req.url);
-    const base = pathname.slice(0, pathname.indexOf("/mpu/create/"));
-    const credentials = Array.from({ length: num_parts }, async (_, i) => {
-      const part = `${base}/mpu/part/${id}/${i + 1}`;
-      const signature = await signatureOf("PUT", part, c.env);
-      return { url: origin + part + signature, part_number: i + 1, headers: {} };
-    });
-    return answer(c, { upload_id: id, credentials: await Promise.all(credentials) });
-  })
-  .put(`${store}/mpu/part/:upload/:number`, writes("a part of a file"), async (c) => {
-    const number = Number(c.req.param("number"));
-    if (!Number.isInteger(number) || number < 1 || number > maxParts)
-      throw invalid(`Invalid part number: ${c.req.param("number")}`);
-    const length = Number(c.req.header("content-length") ?? Number.NaN);
-    if (length > maxFile) throw invalid(`Part is too large: ${length} bytes, limit ${maxFile}`);
-    const body =
-      Number.isNaN(length) || !c.req.raw.body ? await readBytes(c, maxInMemory) : c.req.raw.body;
-    const etag = await putPart(c.env, c.req.param("upload"), number, body);
-    return new Response(null, { headers: { etag } });
-  })
-  .post(`${store}/mpu/complete/:path{[\\s\\S]*}`, writes("make a file of its parts"), async (c) => {
-    const { path, upload_id, parts } = await readRequest(c, {
-      path: required(string),
-      upload_id: required(string),
-      parts: required(
-        list(message({ part_number: required(int64), etag: required(string), url: string })),
-      ),
-    });
-    const received = parts.map((part, i) => {
-      if (!part) throw missing(`parts[${i}].part_number`);
-      return { number: part.part_number, etag: part.etag };
-    });
-    const place = await uploadPlace(c, "/mpu/complete/", path);
-    const { who } = c.get("visitor");
-    await completeUpload(c.env, upload_id, place.owner, place.path, received, who);
-    return answer(c, {});
-  })
-  .post(`${store}/mpu/abort/:path{[\\s\\S]*}`, writes("give a file in parts up"), async (c) => {
-    const { path, upload_id } = await readRequest(c, {
-      path: required(string),
-      upload_id: required(string),
-    });
-    const place = await uploadPlace(c, "/mpu/abort/", path);
-    await abortUpload(c.env, upload_id, place.owner, place.path);
     return answer(c, {});
   })
   .get(`${store}/presigned/:path{[\\s\\S]+}`, reads("a link to a file of the store"), async (c) => {

@@ -7,7 +7,7 @@ import {
   findExperiment,
   findNamedExperiment,
   patchExperiment,
-  type FoundExperiment,
+  type StoredExperiment,
 } from "../db/experiments.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
@@ -29,7 +29,7 @@ export function checkExperimentId(id: string): void {
 }
 
 /** Returns the experiment of an id, archived or not; throws where there is none. */
-export async function experimentOf(c: Context<App>, id: string): Promise<FoundExperiment> {
+export async function experimentOf(c: Context<App>, id: string): Promise<StoredExperiment> {
   checkExperimentId(id);
   const found = await findExperiment(c.env.DB, id, c.get("visitor").who);
   if (!found) throw noSuchExperiment(id);
@@ -37,7 +37,7 @@ export async function experimentOf(c: Context<App>, id: string): Promise<FoundEx
 }
 
 /** Returns the experiment of an id; throws where it is deleted, as MLflow does. */
-export async function activeExperiment(c: Context<App>, id: string): Promise<FoundExperiment> {
+export async function activeExperiment(c: Context<App>, id: string): Promise<StoredExperiment> {
   const experiment = await experimentOf(c, id);
   if (experiment.archived !== null)
     throw invalid(`The experiment ${id} must be in the 'active' state. Current state is deleted.`);

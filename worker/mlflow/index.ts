@@ -12,6 +12,7 @@ import { runLinks } from "./run-links.ts";
 import { experimentsSearch } from "./search-experiments.ts";
 import { runsSearch } from "./search-runs.ts";
 import { spans, traces } from "./traces.ts";
+import { uploads } from "./uploads.ts";
 
 /** The release of MLflow whose clients' calls are answered; from 3.4 on, clients try to send spans to /v1/traces. */
 const version = "3.17.2";
@@ -45,6 +46,7 @@ const nouns: Hono<App>[] = [
   registry,
   loggedModels,
   traces,
+  uploads,
   serverInfo,
   notImplementedAPI,
 ];

@@ -1,6 +1,6 @@
 import type { RunState } from "../../wire/run.ts";
 import type { RunLinks } from "../db/datasets.ts";
-import type { FoundExperiment } from "../db/experiments.ts";
+import type { StoredExperiment } from "../db/experiments.ts";
 import type { FoundRun } from "../db/runs.ts";
 import { noteTag, tagList, tagsOfRun, userTag, type KeyValue } from "./tags.ts";
 
@@ -14,7 +14,7 @@ export const experimentJSON = ({
   updated,
   tags,
   note,
-}: FoundExperiment) => ({
+}: StoredExperiment) => ({
   experiment_id: id,
   name,
   artifact_location: locationOf({ experiment: id, artifacts }),
@@ -41,7 +41,7 @@ export const artifactsOf = (run: Pick<FoundRun, "id" | "experiment" | "artifacts
   `${locationOf(run).replace(/\/+$/, "")}/${run.id}/artifacts`;
 
 /** Where the files of an experiment lie: a URI that paths are appended to. */
-export const experimentLocation = ({ id, artifacts }: FoundExperiment): string =>
+export const experimentLocation = ({ id, artifacts }: StoredExperiment): string =>
   locationOf({ experiment: id, artifacts }).replace(/\/+$/, "");
 
 /** The states of runs in MLflow's numbering, from 1 on. */

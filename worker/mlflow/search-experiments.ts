@@ -3,7 +3,7 @@ import { testOf } from "../../wire/comparison.ts";
 import type { Filter, Value } from "../../wire/filter.ts";
 import { parseMlflowOrder, parseMlflowWhere, type MlflowField } from "../../wire/mlflow-query.ts";
 import { compareText } from "../../wire/text.ts";
-import { findExperiment, selectExperiments, type FoundExperiment } from "../db/experiments.ts";
+import { findExperiment, listExperiments, type StoredExperiment } from "../db/experiments.ts";
 import { defaultExperiment } from "../../wire/id.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
@@ -47,7 +47,7 @@ export const experimentsSearch = new Hono<App>().on(
     const order = orderFrom(query.order_by);
     const [begin] = query.page_token ? fromPageToken(query.page_token, isPlace) : [0];
     await findExperiment(c.env.DB, defaultExperiment.id, c.get("visitor").who);
-    const found = (await selectExperiments(c.env.DB, { archived: true }))
+    const found = (await listExperiments(c.env.DB))
       .filter(
         ({ archived }) =>
           query.view_type === "ALL" || (query.view_type === "ACTIVE_ONLY") === (archived === null),
@@ -65,7 +65,7 @@ const isPlace = (next: unknown[]): next is [place: number] =>
   next.length === 1 && Number.isSafeInteger(next[0]) && (next[0] as number) >= 0;
 
 /** Returns whether a filter holds of an experiment; of what it lacks, only IS NULL does. */
-function testFrom(filter: Filter<MlflowField>): (experiment: FoundExperiment) => boolean {
+function testFrom(filter: Filter<MlflowField>): (experiment: StoredExperiment) => boolean {
   if (filter.type === "and") {
     const tests = filter.filters.map(testFrom);
     return (experiment) => tests.every((test) => test(experiment));
@@ -78,7 +78,7 @@ function testFrom(filter: Filter<MlflowField>): (experiment: FoundExperiment) =>
   };
 }
 
-function valueOf(experiment: FoundExperiment, { kind, key }: MlflowField): Value | undefined {
+function valueOf(experiment: StoredExperiment, { kind, key }: MlflowField): Value | undefined {
   const { id, name, created, updated, tags, note } = experiment;
   if (kind === "tag")
     return key === noteTag ? note || undefined : Object.hasOwn(tags, key) ? tags[key] : undefined;
@@ -86,7 +86,7 @@ function valueOf(experiment: FoundExperiment, { kind, key }: MlflowField): Value
 }
 
 /** Returns the order that texts describe, then the latest first. */
-function orderFrom(texts: string[]): (a: FoundExperiment, b: FoundExperiment) => number {
+function orderFrom(texts: string[]): (a: StoredExperiment, b: StoredExperiment) => number {
   const terms = [
     ...texts.map((text) => parseMlflowOrder("experiment", text)),
     { field: { kind: "attribute", key: "creation_time" } as const, descending: true },

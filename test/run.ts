@@ -6,26 +6,49 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const cache = join(root, ".cache");
-const python = join(cache, "venv/bin/python");
-const packages = [
-  "polars==2.1.0",
-  "pyarrow==26.0.1",
-  "pandas==3.1.1",
-  "duckdb==2.0.0",
-  "fsspec==2026.9.0",
-  "aiohttp==3.14.5",
-];
+/** What tests need of Python, each in a folder of its own: the packages, and what to import to see whether they are there. */
+const environments = {
+  PYTHON: {
+    folder: "venv",
+    packages: [
+      "polars==2.1.0",
+      "pyarrow==26.0.1",
+      "pandas==3.1.1",
+      "duckdb==2.0.0",
+      "fsspec==2026.9.0",
+      "aiohttp==3.14.5",
+    ],
+    names: "polars, pyarrow, pandas, duckdb, fsspec, aiohttp",
+  },
+  MLFLOW3: {
+    folder: "mlflow3",
+    packages: ["mlflow==3.17.2", "psutil==7.2.2"],
+    names: "mlflow, sklearn, pandas, matplotlib, PIL, psutil",
+  },
+  MLFLOW2: {
+    folder: "mlflow2",
+    // MLflow 2 cannot end a span with later releases of OpenTelemetry.
+    packages: ["mlflow-skinny==2.22.5", "opentelemetry-sdk==1.30.0"],
+    names: "mlflow",
+  },
+};
+type Environment = (typeof environments)[keyof typeof environments];
 mkdirSync(cache, { recursive: true });
 
 run(process.execPath, ["build.ts"]);
 const chromium = findChromium() ?? installChromium();
-const readers = hasReaders() || installReaders();
+const pythons = Object.fromEntries(
+  Object.entries(environments).map(([name, it]) => [
+    name,
+    isThere(it) || install(it) ? pythonOf(it) : "",
+  ]),
+);
 if (!chromium)
   console.log(
     "skipped: tests in Chromium (none found, and this user may not install it; set CHROMIUM to its path)",
   );
-if (!readers)
-  console.log("skipped: tests with Python's readers (no python3 with venv, or no package index)");
+for (const [name, path] of Object.entries(pythons))
+  if (!path) console.log(`skipped: tests with ${name} (no python3 with venv, or no package index)`);
 
 const report = join(cache, "report.json");
 const vitest = spawnSync(
@@ -44,7 +67,7 @@ const vitest = spawnSync(
     env: {
       ...process.env,
       CHROMIUM: chromium ?? "",
-      PYTHON: readers ? python : "",
+      ...pythons,
       WRANGLER_SEND_METRICS: "false",
       CLOUDFLARE_CF_FETCH_ENABLED: "false",
       WRANGLER_LOG_PATH: join(cache, "wrangler"),
@@ -86,22 +109,24 @@ function installChromium(): string | undefined {
   return findChromium();
 }
 
-function hasReaders(): boolean {
-  const names = packages.map((one) => one.split("==")[0]).join();
-  return existsSync(python) && spawnSync(python, ["-c", `import ${names}`]).status === 0;
+function pythonOf({ folder }: Environment): string {
+  return join(cache, folder, "bin/python");
 }
 
-function installReaders(): boolean {
-  const venv = () => run("python3", ["-m", "venv", join(cache, "venv")], true);
+function isThere(it: Environment): boolean {
+  const python = pythonOf(it);
+  return existsSync(python) && spawnSync(python, ["-c", `import ${it.names}`]).status === 0;
+}
+
+function install(it: Environment): boolean {
+  const venv = () => run("python3", ["-m", "venv", join(cache, it.folder)], true);
   if (
     !venv() &&
     !(mayInstall() && run("apt-get", ["install", "-y", "-qq", "python3-venv"], true) && venv())
   )
     return false;
-  return (
-    run(python, ["-m", "pip", "install", "-q", "--disable-pip-version-check", ...packages], true) &&
-    hasReaders()
-  );
+  const pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
+  return run(pythonOf(it), [...pip, ...it.packages], true) && isThere(it);
 }
 
 const mayInstall = (): boolean => process.getuid?.() === 0 && existsSync("/usr/bin/apt-get");

@@ -1,7 +1,9 @@
 /** The kinds of refusal a caller can act on; the spelling is MLflow's, so that its doors need no second list. */
 export type ErrorCode =
   | "INVALID_PARAMETER_VALUE"
+  | "BAD_REQUEST"
   | "RESOURCE_DOES_NOT_EXIST"
+  | "ENDPOINT_NOT_FOUND"
   | "RESOURCE_ALREADY_EXISTS"
   | "INVALID_STATE"
   | "REQUEST_TOO_LARGE"
@@ -15,9 +17,11 @@ export type ErrorCode =
 
 const statusOf: Record<ErrorCode, number> = {
   INVALID_PARAMETER_VALUE: 400,
+  BAD_REQUEST: 400,
   UNAUTHENTICATED: 401,
   PERMISSION_DENIED: 403,
   RESOURCE_DOES_NOT_EXIST: 404,
+  ENDPOINT_NOT_FOUND: 404,
   RESOURCE_ALREADY_EXISTS: 409,
   INVALID_STATE: 409,
   LENGTH_REQUIRED: 411,

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { TagsPatch, TagsSchema, type Tags } from "./config.ts";
-import { isId } from "./id.ts";
+import { isExperimentId, isId } from "./id.ts";
 import { Name, text } from "./parse.ts";
 
 /** A question under study; holds runs. */
@@ -39,7 +39,7 @@ export const ExperimentRef = v.pipe(
 // A name that looks like an id could never be reached.
 const ExperimentName = v.pipe(
   ExperimentRef,
-  v.check((name) => !isId(name), "expected a name, not an id"),
+  v.check((name) => !isExperimentId(name), "expected a name, not an id"),
 );
 
 const described = {

@@ -14,3 +14,10 @@ export function newId(
 /** Ids go into URLs and keys, so they are 32 lower-case hex digits; names are free text and never become a path. */
 export const isId = (value: unknown): value is string =>
   typeof value === "string" && /^[0-9a-f]{32}$/.test(value);
+
+/** The experiment of runs that were told none, as MLflow's clients know it. */
+export const defaultExperiment = { id: "0", name: "Default" };
+
+/** Whether a text is the id of an experiment: as any other id, or that of the default one. */
+export const isExperimentId = (value: unknown): value is string =>
+  value === defaultExperiment.id || isId(value);

@@ -1,22 +1,28 @@
-import { Hono } from "hono";
+import { Hono, type Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { ApiError } from "../wire/error.ts";
 import { identify } from "./auth/visitor.ts";
 import { collectAnswers } from "./db/answers.ts";
 import { collectUndo } from "./db/bulk.ts";
-import { compactDue } from "./db/compact.ts";
+import { compactDue, forgetReceipts } from "./db/compact.ts";
 import { collectFiles } from "./db/files.ts";
 import { collectBlocks, settleDue } from "./db/run-blocks.ts";
 import { collectSegments } from "./db/segments.ts";
+import { collectSpans } from "./db/spans.ts";
+import { collectUploads } from "./db/uploads.ts";
 import type { App, Env } from "./env.ts";
+import { isMlflow, mlflowError } from "./mlflow/error.ts";
+import { methodsOf, mountMlflow } from "./mlflow/index.ts";
 import { openapi } from "./openapi.ts";
 import { guard, noSuchRoute, route } from "./route.ts";
 import { bulk } from "./routes/bulk.ts";
 import { consoleLines } from "./routes/console.ts";
 import { experiments } from "./routes/experiments.ts";
 import { files } from "./routes/files.ts";
+import { models } from "./routes/models.ts";
 import { points } from "./routes/points.ts";
 import { runs } from "./routes/runs.ts";
+import { traces } from "./routes/traces.ts";
 
 export const app = new Hono<App>();
 
@@ -33,8 +39,10 @@ const api = new Hono<App>()
   .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) =>
     c.json(openapi(app)),
   );
-for (const noun of [experiments, runs, bulk, points, consoleLines, files]) api.route("/", noun);
+for (const noun of [experiments, runs, bulk, points, consoleLines, files, models, traces])
+  api.route("/", noun);
 app.route("/api/v1", api);
+mountMlflow(app);
 
 app.get("*", route({ right: "reader", summary: "The pages" }), async (c) => {
   if (c.req.path.startsWith("/api/")) throw noSuchRoute(c);
@@ -50,25 +58,26 @@ app.get("*", route({ right: "reader", summary: "The pages" }), async (c) => {
 const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-app.notFound((c) => answerError(noSuchRoute(c)));
+app.notFound((c) => answerError(c, noSuchRoute(c)));
 
-app.onError((error) => {
-  if (error instanceof ApiError) return answerError(error);
+app.onError((error, c) => answerError(c, refusalOf(error)));
+
+/** Returns what a client is told of an error. */
+function refusalOf(error: Error): ApiError {
+  if (error instanceof ApiError) return error;
   if (error instanceof HTTPException)
-    return answerError(new ApiError("INVALID_PARAMETER_VALUE", error.message, error.status));
+    return new ApiError("INVALID_PARAMETER_VALUE", error.message, error.status);
   if (
     /overloaded|queued for too long|object to be reset|Network connection lost/i.test(error.message)
   )
-    return answerError(
-      new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`),
-    );
+    return new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`);
   if (/SQLITE_TOOBIG|string or blob too big/i.test(error.message))
-    return answerError(new ApiError("REQUEST_TOO_LARGE", `too much for one row: ${error.message}`));
+    return new ApiError("REQUEST_TOO_LARGE", `too much for one row: ${error.message}`);
   console.error(error);
-  return answerError(new ApiError("INTERNAL_ERROR", "internal error"));
-});
+  return new ApiError("INTERNAL_ERROR", "internal error");
+}
 
-function answerError(error: ApiError): Response {
+function answerError(c: Context<App>, error: ApiError): Response {
   const headers = new Headers({
     ...error.headers,
     "content-type": "application/json",
@@ -76,7 +85,12 @@ function answerError(error: ApiError): Response {
   });
   if (error.status === 401) headers.set("www-authenticate", 'Basic realm="Assay", charset="UTF-8"');
   if (error.status === 503) headers.set("retry-after", "2");
-  return new Response(JSON.stringify(error), { status: error.status, headers });
+  if (!isMlflow(c.req.path))
+    return new Response(JSON.stringify(error), { status: error.status, headers });
+  const { status, body } = mlflowError(error);
+  const methods = error.code === "ENDPOINT_NOT_FOUND" ? methodsOf(app, c.req.path) : [];
+  if (methods.length) headers.set("allow", methods.join(", "));
+  return new Response(JSON.stringify(body), { status: methods.length ? 405 : status, headers });
 }
 
 export default {
@@ -84,9 +98,12 @@ export default {
   async scheduled(_, env) {
     await compactDue(env);
     await settleDue(env);
+    await forgetReceipts(env.DB);
+    await collectUploads(env);
     await collectFiles(env);
     await collectSegments(env);
     await collectBlocks(env);
+    await collectSpans(env);
     await collectAnswers(env.FILES);
     await collectUndo(env);
   },

@@ -4,6 +4,7 @@ import type * as v from "valibot";
 import { ApiError } from "../wire/error.ts";
 import { includes, type Right } from "./auth/visitor.ts";
 import type { App } from "./env.ts";
+import { isMlflow } from "./mlflow/error.ts";
 
 /** What a route says of itself: the right it needs, and what the API document shows. */
 export interface Route {
@@ -44,4 +45,7 @@ export const guard: MiddlewareHandler<App> = async (c, next) => {
 
 /** The answer to a path that leads nowhere, or nowhere by that method. */
 export const noSuchRoute = (c: Context) =>
-  new ApiError("RESOURCE_DOES_NOT_EXIST", `no such route: ${c.req.method} ${c.req.path}`);
+  new ApiError(
+    isMlflow(c.req.path) ? "ENDPOINT_NOT_FOUND" : "RESOURCE_DOES_NOT_EXIST",
+    `no such route: ${c.req.method} ${c.req.path}`,
+  );

@@ -1,6 +1,7 @@
 import { connect } from "../index.ts";
 import { experimentPage } from "./experiment.ts";
 import { experimentsPage } from "./experiments.ts";
+import { pathFromMlflow } from "./mlflow-link.ts";
 import { render } from "lit-html";
 import { bar, broken } from "./shell.ts";
 
@@ -10,6 +11,8 @@ let leave = () => {};
 
 function open(): void {
   leave();
+  const path = pathFromMlflow(location.hash);
+  if (path !== undefined) history.replaceState(null, "", path);
   const { pathname } = location;
   const experiment = /^\/experiments\/([^/]+)\/?$/.exec(pathname)?.[1];
   if (pathname === "/" || pathname === "/experiments") leave = experimentsPage(lab, document.body);
@@ -46,5 +49,5 @@ document.addEventListener("click", (event) => {
   history.pushState(null, "", link.href);
   open();
 });
-addEventListener("popstate", open);
+addEventListener("popstate", open); // and where the fragment alone changes
 open();

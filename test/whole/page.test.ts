@@ -46,6 +46,18 @@ describe.runIf(executablePath)("in Chromium", async () => {
     expect(complaints).toEqual([]);
   });
 
+  test("a link that MLflow's client prints leads to its run, the first time and from another", async () => {
+    const [one, two] = await Promise.all(
+      ["linked one", "linked two"].map((experiment) => lab.startRun({ experiment })),
+    );
+    const { page } = await openPage(`${server.url}/#/experiments/0/runs/${one!.id}`);
+    await page.getByRole("heading", { name: "linked one" }).waitFor();
+    expect(page.url()).toBe(`${server.url}/experiments/linked%20one?show=1`);
+    await page.evaluate((hash) => (location.hash = hash), `#/experiments/0/runs/${two!.id}`);
+    await page.getByRole("heading", { name: "linked two" }).waitFor();
+    for (const run of [one!, two!]) await run.finish();
+  });
+
   test("a point that a run logs is drawn within 3 seconds, and fetched alone", async () => {
     await lab.createExperiment({
       name: "live",

@@ -38,7 +38,11 @@ test("every route declares the right it needs", () => {
       .filter(Boolean);
     expect([named, declared.length]).toEqual([named, 1]);
     expect(["reader", "writer", "admin"]).toContain(declared[0]!.right);
-    if (!named.startsWith("GET"))
+    // MLflow's searches are POSTs, and some reads of many.
+    if (
+      !named.startsWith("GET") &&
+      !/\/mlflow\/.*\/(search(-datasets)?|get-latest-versions|batchGetInfos)$/.test(named)
+    )
       expect([named, declared[0]!.right]).not.toEqual([named, "reader"]);
   }
 });

@@ -9,7 +9,7 @@ import { runColumns } from "../../wire/run-columns.ts";
 import { sortedRows } from "../../wire/sort.ts";
 import { selectKeys } from "../../worker/db/keys.ts";
 import { collectBlocks, planMerge, settleRuns } from "../../worker/db/run-blocks.ts";
-import { selectRunsByNumber, type FoundRun } from "../../worker/db/runs.ts";
+import { pagesOfRuns, type FoundRun } from "../../worker/db/runs.ts";
 import { faulty, type When } from "./faulty.ts";
 import { ask, freshStores } from "./worker.ts";
 
@@ -129,10 +129,8 @@ async function runsOf(experiment: string, { archived = false } = {}): Promise<Fo
   )
     .bind(experiment)
     .all<{ no: number }>();
-  return selectRunsByNumber(
-    env.DB,
-    results.map(({ no }) => no),
-  );
+  const numbers = results.map(({ no }) => no);
+  return (await Array.fromAsync(pagesOfRuns(env.DB, numbers))).flat();
 }
 
 /** Expects that tables, pages and keys of an experiment are what a scan of the database finds. */

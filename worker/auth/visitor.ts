@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { timingSafeEqual } from "node:crypto";
 import { ApiError, shown } from "../../wire/error.ts";
 
@@ -30,11 +31,46 @@ export async function identify(
     return owner;
   }
   if (!env.OWNER_TOKEN) throw new ApiError("UNAUTHENTICATED", setUp);
+  if (await isSigned(request, env.OWNER_TOKEN)) return { who: "owner", right: "writer" };
   const { scheme, token } = credentials(request.headers.get("authorization"));
   if (!token || !(await isSame(token, env.OWNER_TOKEN)))
     throw new ApiError("UNAUTHENTICATED", "missing or wrong token");
   if (scheme === "basic") checkOrigin(request);
   return owner;
+}
+
+/**
+ * Returns what to add to a path so that one who shows nothing else may make just this request, for `seconds`. Where
+ * nothing need be shown it is "".
+ */
+export async function signatureOf(
+  method: string,
+  path: string,
+  env: { OWNER_TOKEN?: string },
+  seconds = 6 * 3600,
+): Promise<string> {
+  if (!env.OWNER_TOKEN) return "";
+  const until = Math.floor(Date.now() / 1000) + seconds;
+  return `?until=${until}&signature=${await sign(env.OWNER_TOKEN, method, path, until)}`;
+}
+
+async function isSigned(request: Request, secret: string): Promise<boolean> {
+  const { pathname, searchParams } = new URL(request.url);
+  const [signature, until] = [searchParams.get("signature"), Number(searchParams.get("until"))];
+  return (
+    signature !== null &&
+    until > Date.now() / 1000 &&
+    isSame(signature, await sign(secret, request.method, pathname, until))
+  );
+}
+
+/** HMAC-SHA-256 (RFC 2104), in hex. */
+async function sign(secret: string, method: string, path: string, until: number): Promise<string> {
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", bytes(secret), algorithm, false, ["sign"]);
+  const said = bytes(`assay link\n${method}\n${path}\n${until}`);
+  return Buffer.from(await crypto.subtle.sign(algorithm, key, said)).toString("hex");
 }
 
 /** What a deployment without an owner answers to everything. */

@@ -14,7 +14,7 @@ import {
   selectSegments,
   type SegmentRow,
 } from "./segments.ts";
-import { anonymous, pointsOf, selectTail, type TailRow } from "./tail.ts";
+import { anonymous, forgotten, pointsOf, selectTail, type TailRow } from "./tail.ts";
 
 /** From this many points on a run's tail is made into a segment. */
 export const fullTail = 100_000;
@@ -68,10 +68,11 @@ async function compactTail(
     ),
     expectChanges(DB, rows.length),
     DB.prepare("UPDATE runs SET tail = tail - ? WHERE no = ?").bind(points.step.length, run),
-    ...planReceipts(rows).map(({ writer, first, last, digests }) =>
+    ...chunksOf(planReceipts(rows)).map((receipts) =>
       DB.prepare(
-        "INSERT INTO receipts (workspace, run, writer, first, last, digests) VALUES (?, ?, ?, ?, ?, ?)",
-      ).bind(workspace, run, writer, first, last, digests),
+        `INSERT INTO receipts (workspace, run, writer, first, last, digests, at)
+         SELECT ?, ?, value ->> 'writer', value ->> 'first', value ->> 'last', value ->> 'digests', ${now} FROM json_each(?)`,
+      ).bind(workspace, run, JSON.stringify(receipts)),
     ),
   ]);
   return true;
@@ -98,11 +99,33 @@ async function replace(
   }
 }
 
+/** Cuts receipts into lists that a statement takes as JSON: of those of one row each, or of one of many rows. */
+function chunksOf(receipts: Receipt[], most = 1_000_000): Receipt[][] {
+  const chunks: Receipt[][] = [];
+  let left = 0;
+  for (const receipt of receipts) {
+    const size = receipt.digests.length + 150;
+    if (left < size) {
+      chunks.push([]);
+      left = most;
+    }
+    chunks.at(-1)!.push(receipt);
+    left -= size;
+  }
+  return chunks;
+}
+
+/** What is remembered of requests whose rows are gone: digests has 16 characters for each number from first to last. */
+interface Receipt {
+  writer: string;
+  first: number;
+  last: number;
+  digests: string;
+}
+
 /** Returns what is to be remembered of rows: for each writer its unbroken ranges of numbers. */
-export function planReceipts(
-  rows: Pick<TailRow, "writer" | "seq" | "digest">[],
-): { writer: string; first: number; last: number; digests: string }[] {
-  const receipts: { writer: string; first: number; last: number; digests: string }[] = [];
+export function planReceipts(rows: Pick<TailRow, "writer" | "seq" | "digest">[]): Receipt[] {
+  const receipts: Receipt[] = [];
   const sorted = rows
     .filter(({ writer }) => !writer.startsWith(anonymous))
     .sort((a, b) => (a.writer < b.writer ? -1 : a.writer > b.writer ? 1 : a.seq - b.seq));
@@ -167,6 +190,14 @@ async function* readStretch(
   keyLists: Map<string, string[]>,
 ): AsyncGenerator<LotPoints> {
   for (const row of segments) yield* readSegment(bucket, row, segmentOf(row, keyLists));
+}
+
+/** Forgets requests of MLflow's clients that came more than `grace` ms ago: they try again for some minutes only. */
+export async function forgetReceipts(db: D1Database, { grace = 86_400_000 } = {}): Promise<void> {
+  await db
+    .prepare(`DELETE FROM receipts WHERE writer = '${forgotten}' AND at < ${now} - ?`)
+    .bind(grace)
+    .run();
 }
 
 /**

@@ -51,7 +51,7 @@ export async function appendLines(
       )
       .bind(writer, seq, workspace, run),
   ]);
-  checkAppended(outcome!.results[0], digest, { run, writer, seq });
+  checkAppended(outcome!.results[0], { run, writer, seq, digest });
 }
 
 /** Returns up to `limit` lines of a run after line number `after`; with `tail`, its last lines instead. */

@@ -1,6 +1,6 @@
 import { ApiError, shown } from "../../wire/error.ts";
 import type { Experiment, ExperimentPatch, NewExperiment } from "../../wire/experiment.ts";
-import { isId, newId } from "../../wire/id.ts";
+import { defaultExperiment, isExperimentId, newId } from "../../wire/id.ts";
 import { toJSON } from "../../wire/json.ts";
 import type * as v from "valibot";
 import { workspace } from "../env.ts";
@@ -9,36 +9,70 @@ import { patchTags } from "./tags.ts";
 
 type Parsed = v.InferOutput<typeof NewExperiment>;
 
-const columns = `id, name, hypothesis, metric, direction, conclusion, note, json(tags) AS tags, created, archived, rev, digest,
+const stored =
+  "id, name, hypothesis, metric, direction, conclusion, note, json(tags) AS tags, created, archived, updated, artifacts, rev, digest";
+const columns = `${stored},
   (SELECT count(*) FROM runs WHERE runs.experiment = experiments.id AND runs.archived IS NULL AND runs.deleted IS NULL) AS runs`;
 
-interface Row extends Omit<Experiment, "tags"> {
+/** What is stored of an experiment; its runs are not counted. */
+export interface StoredExperiment extends Omit<Experiment, "runs"> {
+  /** when it was last changed, in ms since 1970 */
+  updated: number;
+  /** where the files of its runs lie, if not here: a URI */
+  artifacts: string | null;
+}
+
+/** An experiment with what doors know of it besides. */
+export interface FoundExperiment extends StoredExperiment {
+  runs: number;
+}
+
+/** A row, with or without the count of runs. */
+type Row<E extends StoredExperiment = FoundExperiment> = Omit<E, "tags"> & {
   tags: string;
   rev: number;
   digest: string;
+};
+
+/** Returns a found experiment as it is shown. */
+export function experimentOf({
+  updated: _,
+  artifacts: __,
+  ...experiment
+}: FoundExperiment): Experiment {
+  return experiment;
 }
 
-function toExperiment({ rev: _, digest: __, ...row }: Row): Experiment {
-  return { ...row, tags: JSON.parse(row.tags) };
+function toExperiment<E extends StoredExperiment>({ rev: _, digest: __, ...row }: Row<E>): E {
+  return { ...row, tags: JSON.parse(row.tags) } as unknown as E;
+}
+
+/** Returns all experiments, the archived ones too, in no order. */
+export async function listExperiments(db: D1Database): Promise<StoredExperiment[]> {
+  const { results } = await db
+    .prepare(`SELECT ${stored} FROM experiments WHERE workspace = ?`)
+    .bind(workspace)
+    .all<Row<StoredExperiment>>();
+  return results.map((row) => toExperiment<StoredExperiment>(row));
 }
 
 /** Returns the experiments, newest first. */
 export async function selectExperiments(
   db: D1Database,
   { archived = false } = {},
-): Promise<Experiment[]> {
+): Promise<FoundExperiment[]> {
   const { results } = await db
     .prepare(
       `SELECT ${columns} FROM experiments WHERE workspace = ? AND (? OR archived IS NULL) ORDER BY created DESC, id DESC`,
     )
     .bind(workspace, archived ? 1 : 0)
     .all<Row>();
-  return results.map(toExperiment);
+  return results.map((row) => toExperiment<FoundExperiment>(row));
 }
 
 /** Returns the experiment of an id or a name; throws where there is none. */
-export async function selectExperiment(db: D1Database, idOrName: string): Promise<Experiment> {
-  return toExperiment(await selectRow(db, idOrName));
+export async function selectExperiment(db: D1Database, idOrName: string): Promise<FoundExperiment> {
+  return toExperiment<FoundExperiment>(await selectRow(db, idOrName));
 }
 
 async function selectRow(db: D1Database, idOrName: string): Promise<Row> {
@@ -49,12 +83,68 @@ async function selectRow(db: D1Database, idOrName: string): Promise<Row> {
 }
 
 function findRow(db: D1Database, idOrName: string): Promise<Row | null> {
-  return db
+  return selectOne(db, idOrName).first<Row>();
+}
+
+const selectOne = (db: D1Database, idOrName: string): D1PreparedStatement =>
+  db
     .prepare(
-      `SELECT ${columns} FROM experiments WHERE workspace = ? AND ${isId(idOrName) ? "id" : "name"} = ?`,
+      `SELECT ${columns} FROM experiments WHERE workspace = ? AND ${isExperimentId(idOrName) ? "id" : "name"} = ?`,
     )
-    .bind(workspace, idOrName)
-    .first<Row>();
+    .bind(workspace, idOrName);
+
+/** Returns the experiment of an id, if there is one. The default one is made when it is first asked for; where its name is taken, that one stands for it. */
+export const findExperiment = (
+  db: D1Database,
+  id: string,
+  who: string,
+): Promise<StoredExperiment | undefined> => findBy(db, "id", id, who);
+
+/** Returns the experiment of a name, if there is one; the default one is made when it is first asked for. */
+export const findNamedExperiment = (
+  db: D1Database,
+  name: string,
+  who: string,
+): Promise<StoredExperiment | undefined> => findBy(db, "name", name, who);
+
+async function findBy(
+  db: D1Database,
+  field: "id" | "name",
+  value: string,
+  who: string,
+): Promise<StoredExperiment | undefined> {
+  const row = await db
+    .prepare(`SELECT ${stored} FROM experiments WHERE workspace = ? AND ${field} = ?`)
+    .bind(workspace, value)
+    .first<Row<StoredExperiment>>();
+  if (row) return toExperiment<StoredExperiment>(row);
+  return value === defaultExperiment[field] ? makeDefault(db, who) : undefined;
+}
+
+/** Makes the default experiment, and returns it, or the one that has its name. */
+async function makeDefault(db: D1Database, who: string): Promise<StoredExperiment> {
+  const { id, name } = defaultExperiment;
+  const created = `coalesce((SELECT min(created) - 1 FROM experiments), ${now})`; // to MLflow it was always there
+  const experiment: Parsed = {
+    name,
+    hypothesis: "",
+    metric: null,
+    direction: "min",
+    conclusion: "",
+    note: "",
+    tags: {},
+  };
+  const digest = await digestOf(experiment);
+  const results = await db.batch<Row<StoredExperiment>>([
+    insertExperiment(db, id, experiment, digest, { created }),
+    logChange(db, { who, what: "experiment.create", subject: id, digest }),
+    db
+      .prepare(
+        `SELECT ${stored} FROM experiments WHERE workspace = ? AND (id = ? OR name = ?) ORDER BY id = ? DESC LIMIT 1`,
+      )
+      .bind(workspace, id, name, id),
+  ]);
+  return toExperiment<StoredExperiment>(results.at(-1)!.results[0]!);
 }
 
 /** The statement that creates an experiment, unless its id or its name is taken, or the run it is for exists. */
@@ -63,13 +153,17 @@ export function insertExperiment(
   id: string,
   experiment: Parsed,
   digest: string,
-  forRun: string | null = null,
+  {
+    forRun = null,
+    artifacts = null,
+    created = now,
+  }: { forRun?: string | null; artifacts?: string | null; created?: string } = {},
 ): D1PreparedStatement {
   const { name, hypothesis, metric, direction, conclusion, note, tags } = experiment;
   return db
     .prepare(
-      `INSERT INTO experiments (workspace, id, name, hypothesis, metric, direction, conclusion, note, tags, created, digest)
-       SELECT ?, ?, ?, ?, ?, ?, ?, ?, jsonb(?), ${now}, ? WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = ?)
+      `INSERT INTO experiments (workspace, id, name, hypothesis, metric, direction, conclusion, note, tags, created, updated, artifacts, digest)
+       SELECT ?, ?, ?, ?, ?, ?, ?, ?, jsonb(?), ${created}, ${now}, ?, ? WHERE NOT EXISTS (SELECT 1 FROM runs WHERE id = ?)
        ON CONFLICT DO NOTHING`,
     )
     .bind(
@@ -82,6 +176,7 @@ export function insertExperiment(
       conclusion,
       note,
       toJSON(tags),
+      artifacts,
       digest,
       forRun,
     );
@@ -92,15 +187,17 @@ export async function createExperiment(
   db: D1Database,
   experiment: Parsed,
   who: string,
-): Promise<Experiment> {
+  artifacts: string | null = null,
+): Promise<FoundExperiment> {
   const digest = await digestOf(experiment);
   const id = experiment.id ?? newId();
-  await db.batch([
-    insertExperiment(db, id, experiment, digest),
+  const results = await db.batch<Row>([
+    insertExperiment(db, id, experiment, digest, { artifacts }),
     logChange(db, { who, what: "experiment.create", subject: id, digest }),
+    selectOne(db, id),
   ]);
-  const row = await findRow(db, id);
-  if (row?.digest === digest) return toExperiment(row);
+  const row = results.at(-1)!.results[0];
+  if (row?.digest === digest) return toExperiment<FoundExperiment>(row);
   if (row)
     throw new ApiError(
       "RESOURCE_ALREADY_EXISTS",
@@ -121,18 +218,18 @@ export async function patchExperiment(
   idOrName: string,
   patch: v.InferOutput<typeof ExperimentPatch>,
   who: string,
-): Promise<Experiment> {
+): Promise<FoundExperiment> {
   const digest = await digestOf(patch);
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const row = await selectRow(db, idOrName);
     const next = { ...row, ...patch, tags: toJSON(patchTags(JSON.parse(row.tags), patch.tags)) };
-    if (toJSON(next) === toJSON(row)) return toExperiment(row);
+    if (toJSON(next) === toJSON(row)) return toExperiment<FoundExperiment>(row);
     const [update] = await db
       .batch([
         db
           .prepare(
             `UPDATE experiments SET name = ?, hypothesis = ?, metric = ?, direction = ?, conclusion = ?, note = ?,
-             tags = jsonb(?), rev = rev + 1 WHERE id = ? AND rev = ?`,
+             tags = jsonb(?), updated = ${now}, rev = rev + 1 WHERE id = ? AND rev = ?`,
           )
           .bind(
             next.name,
@@ -162,22 +259,37 @@ export async function patchExperiment(
   );
 }
 
-/** Archives an experiment, or takes it back into use; what is so already stays as it is. */
+/**
+ * Archives an experiment, or takes it back into use; what is so already stays as it is. `withRuns` deletes its runs with
+ * it, and takes those back that were deleted with it.
+ */
 export async function archiveExperiment(
   db: D1Database,
   idOrName: string,
   archive: boolean,
   who: string,
-): Promise<Experiment> {
+  { withRuns = false } = {},
+): Promise<FoundExperiment> {
   const { id } = await selectExperiment(db, idOrName);
   const what = archive ? "experiment.archive" : "experiment.restore";
-  await db.batch([
+  // Deleted with it are those that were at the very same time.
+  const at = "(SELECT archived FROM experiments WHERE id = ?1)";
+  const setRuns = (deleted: string, which: string) =>
     db
       .prepare(
-        `UPDATE experiments SET archived = ${archive ? now : "NULL"}, rev = rev + 1 WHERE id = ? AND archived IS ${archive ? "" : "NOT"} NULL`,
+        `UPDATE runs SET deleted = ${deleted}, rev = rev + 1, touched = max(${now}, touched + 1)
+         WHERE experiment = ?1 AND deleted ${which}`,
+      )
+      .bind(id);
+  await db.batch([
+    ...(withRuns && !archive ? [setRuns("NULL", `= ${at}`)] : []),
+    db
+      .prepare(
+        `UPDATE experiments SET archived = ${archive ? now : "NULL"}, updated = ${now}, rev = rev + 1 WHERE id = ? AND archived IS ${archive ? "" : "NOT"} NULL`,
       )
       .bind(id),
     logChange(db, { who, what, subject: id, digest: await digestOf(what) }),
+    ...(withRuns && archive ? [setRuns(at, "IS NULL")] : []),
   ]);
   return selectExperiment(db, id);
 }

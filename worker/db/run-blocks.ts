@@ -22,7 +22,7 @@ import {
   retire,
   takeBack,
 } from "./objects.ts";
-import { selectRunsByNumber, type FoundRun } from "./runs.ts";
+import { pagesOfRuns, type FoundRun } from "./runs.ts";
 import { expectChanges, isOvertaken } from "./segments.ts";
 
 /** A block's row. */
@@ -185,13 +185,8 @@ async function settleSome(
     .slice(0, most)
     .filter(({ size }, i) => (bytes += size) <= mostBytes || i === 0);
   const runs: FoundRun[] = [];
-  for (let at = 0; at < chosen.length; at += 512)
-    runs.push(
-      ...(await selectRunsByNumber(
-        DB,
-        chosen.slice(at, at + 512).map(({ no }) => no),
-      )),
-    );
+  const numbers = chosen.map(({ no }) => no);
+  for await (const page of pagesOfRuns(DB, numbers)) runs.push(...page);
   const touchedOf = new Map(chosen.map(({ no, touched }) => [no, touched]));
   // What has changed since it was chosen waits for the next time.
   const same = runs.filter(({ no, touched }) => touchedOf.get(no) === touched);

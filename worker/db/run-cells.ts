@@ -5,7 +5,7 @@ import { runColumns } from "../../wire/run-columns.ts";
 import { valueAt } from "../run-block.ts";
 import { boundTo } from "./bound.ts";
 import { sourceOf, valueFromJSON } from "./run-fields.ts";
-import { selectRunsByNumber } from "./runs.ts";
+import { pagesOfRuns } from "./runs.ts";
 
 /** More fields than this are sooner read from whole rows, and D1 ends at 100 columns and 100 KB of SQL. */
 const mostFields = 60;
@@ -34,17 +34,17 @@ export async function readCells(
         fields.forEach((field, i) => {
           values.get(nameOf(field))![places.get(row.no)!] = valueFromJSON(field, row[`c${i}`]!);
         });
-    } else {
-      const runs = await selectRunsByNumber(db, window);
-      const table = runColumns(runs, { experimentName });
-      for (const field of fields) {
-        const column = table.column(field);
-        if (!column) continue;
-        runs.forEach(({ no }, row) => {
-          values.get(nameOf(field))![places.get(no)!] = valueAt(column, row);
-        });
+    } else
+      for await (const runs of pagesOfRuns(db, window)) {
+        const table = runColumns(runs, { experimentName });
+        for (const field of fields) {
+          const column = table.column(field);
+          if (!column) continue;
+          runs.forEach(({ no }, row) => {
+            values.get(nameOf(field))![places.get(no)!] = valueAt(column, row);
+          });
+        }
       }
-    }
   }
   return tableOf(numbers.length, values);
 }

@@ -12,7 +12,7 @@ import { boundTo } from "./bound.ts";
 import { now } from "./events.ts";
 import { Block, selectBlocks, type BlockRow } from "./run-blocks.ts";
 import { readCells } from "./run-cells.ts";
-import { selectRunsByNumber } from "./runs.ts";
+import { pagesOfRuns } from "./runs.ts";
 import { whereSQL } from "./where.ts";
 
 /** Which runs a table holds, and in which order. */
@@ -199,11 +199,9 @@ async function finished(
   experimentName: (id: string) => string,
 ): Promise<number[]> {
   const held = new Set<number>();
-  for (let begin = 0; begin < numbers.length; begin += 512) {
-    const runs = await selectRunsByNumber(db, numbers.slice(begin, begin + 512));
+  for await (const runs of pagesOfRuns(db, numbers))
     for (const row of rowsOf(predicate(filter, runColumns(runs, { experimentName }))))
       held.add(runs[row]!.no);
-  }
   return numbers.filter((no) => held.has(no));
 }
 

@@ -2,10 +2,17 @@ import type * as v from "valibot";
 import { flattenParams, type Params } from "../../wire/config.ts";
 import { ApiError, shown } from "../../wire/error.ts";
 import type { NewExperiment } from "../../wire/experiment.ts";
-import { isId, newId } from "../../wire/id.ts";
+import { isExperimentId, newId } from "../../wire/id.ts";
 import { toJSON } from "../../wire/json.ts";
 import { wordsFromId } from "../../wire/run-name.ts";
-import { isStalled, type Finish, type NewRun, type Run, type RunPatch } from "../../wire/run.ts";
+import {
+  isStalled,
+  type Finish,
+  type NewRun,
+  type Run,
+  type RunPatch,
+  type RunState,
+} from "../../wire/run.ts";
 import { workspace } from "../env.ts";
 import { digestOf, logChange, now } from "./events.ts";
 import { insertExperiment, maxAttempts } from "./experiments.ts";
@@ -15,7 +22,8 @@ import { summariesFromText } from "./summaries.ts";
 import { patchTags } from "./tags.ts";
 
 const columns = `no, id, experiment, number, name, state, json(params) AS params, json(tags) AS tags, note, parent, source, error,
-  json(metrics) AS metrics, points, lines, started, ended, heartbeat, archived, deleted, touched, rev, digest, ${now} AS now`;
+  json(metrics) AS metrics, points, lines, started, ended, heartbeat, archived, deleted, touched, rev, digest, ${now} AS now,
+  (SELECT artifacts FROM experiments AS e WHERE e.id = runs.experiment) AS artifacts`;
 
 interface Row extends Omit<Run, "params" | "tags" | "metrics" | "stalled"> {
   no: number;
@@ -26,17 +34,34 @@ interface Row extends Omit<Run, "params" | "tags" | "metrics" | "stalled"> {
   rev: number;
   digest: string;
   now: number;
+  artifacts: string | null;
 }
 
-/** A run with its place in the stream of changes. */
+/** A run with its place in the stream of changes, and what doors know of it besides. */
 export interface FoundRun extends Run {
   no: number;
   touched: number;
+  /** its params as they are stored, numbers in the digits they were sent in */
+  paramsText: string;
+  /** where the files of its experiment's runs lie, if not here: a URI */
+  artifacts: string | null;
+}
+
+/** Returns a found run as it is shown. */
+export function runOf({
+  no: _,
+  touched: __,
+  paramsText: ___,
+  artifacts: ____,
+  ...run
+}: FoundRun): Run {
+  return run;
 }
 
 function toRun({ rev: _, digest: __, now: at, ...row }: Row, more: MoreMetrics[] = []): FoundRun {
   return {
     ...row,
+    paramsText: row.params,
     params: flattenParams(JSON.parse(row.params)), // gives NaN and ±Infinity back their type
     tags: JSON.parse(row.tags),
     metrics: Object.fromEntries(
@@ -56,17 +81,26 @@ const moreMetrics = "SELECT run, json(metrics) AS metrics FROM more_metrics WHER
 
 /** Returns the run of an id, deleted or not; throws where there is none. */
 export async function selectRun(db: D1Database, id: string): Promise<FoundRun> {
-  const [row, more] = await db.batch<Row & MoreMetrics>([
-    db.prepare(`SELECT ${columns} FROM runs WHERE workspace = ? AND id = ?`).bind(workspace, id),
-    db
-      .prepare(`${moreMetrics} = (SELECT no FROM runs WHERE workspace = ? AND id = ?)`)
-      .bind(workspace, id),
-  ]);
-  if (!row!.results[0]) throw noSuchRun(id);
-  return toRun(row!.results[0], more!.results);
+  const run = runFrom(await db.batch<Row & MoreMetrics>(selectOne(db, id)));
+  if (!run) throw noSuchRun(id);
+  return toRun(...run);
 }
 
-const noSuchRun = (id: string) =>
+/** The last two statements of a batch that ends with a run. */
+const selectOne = (db: D1Database, id: string): D1PreparedStatement[] => [
+  db.prepare(`SELECT ${columns} FROM runs WHERE workspace = ? AND id = ?`).bind(workspace, id),
+  db
+    .prepare(`${moreMetrics} = (SELECT no FROM runs WHERE workspace = ? AND id = ?)`)
+    .bind(workspace, id),
+];
+
+/** Returns what selectOne found. */
+function runFrom(results: D1Result<Row & MoreMetrics>[]): [Row, MoreMetrics[]] | undefined {
+  const [row, more] = results.slice(-2);
+  return row!.results[0] && [row!.results[0], more!.results];
+}
+
+export const noSuchRun = (id: string) =>
   new ApiError("RESOURCE_DOES_NOT_EXIST", `run not found: ${shown(id)}`);
 
 async function selectRow(db: D1Database, id: string): Promise<Row> {
@@ -82,19 +116,42 @@ function findRow(db: D1Database, id: string): Promise<Row | null> {
     .first<Row>();
 }
 
-/** Returns the runs of the given row numbers, newest first. */
-export async function selectRunsByNumber(db: D1Database, numbers: number[]): Promise<FoundRun[]> {
-  const list = JSON.stringify(numbers);
+/** At most so many bytes of runs are read at once. */
+const maxRead = 12_000_000;
+
+/** Returns the runs of row numbers, in their order, as many from the first on as may be read at once, and at least one. */
+export async function selectRunsByNo(db: D1Database, nos: number[]): Promise<FoundRun[]> {
+  if (!nos.length) return [];
+  const wanted = JSON.stringify(nos);
+  // The length of a value is known without reading it.
+  const page = `SELECT place, no FROM (SELECT wanted.key AS place, no,
+      sum(length(params) + length(tags) + length(metrics) + length(note) + 500) OVER (ORDER BY wanted.key) AS total
+      FROM json_each(?1) AS wanted CROSS JOIN runs ON no = wanted.value)
+    WHERE place = 0 OR total < ${maxRead}`;
   const [rows, more] = await db.batch<Row & MoreMetrics>([
     db
       .prepare(
-        `SELECT ${columns} FROM runs WHERE no IN (SELECT value FROM json_each(?)) ORDER BY started DESC, no DESC`,
+        `SELECT ${columns} FROM (${page}) AS page CROSS JOIN runs USING (no) ORDER BY page.place`,
       )
-      .bind(list),
-    db.prepare(`${moreMetrics} IN (SELECT value FROM json_each(?))`).bind(list),
+      .bind(wanted),
+    db.prepare(`${moreMetrics} IN (SELECT no FROM (${page}))`).bind(wanted),
   ]);
   const moreOf = Map.groupBy(more!.results, ({ run }) => run);
   return rows!.results.map((row) => toRun(row, moreOf.get(row.no)));
+}
+
+/** Reads the runs of row numbers, in their order, as many at once as may be in memory. */
+export async function* pagesOfRuns(db: D1Database, nos: number[]): AsyncGenerator<FoundRun[]> {
+  const left = new Set(nos);
+  while (left.size) {
+    const asked = [...left].slice(0, 512);
+    const page = await selectRunsByNo(db, asked);
+    yield page;
+    // Of those that are not there some may be told before a page is full, or none at all.
+    const last = page.at(-1);
+    const until = page.length && last ? asked.indexOf(last.no) + 1 : asked.length;
+    for (const no of asked.slice(0, until)) left.delete(no);
+  }
 }
 
 /** Which runs to read points of: those named themselves, archived and deleted or not, then those of experiments, newest first. */
@@ -160,7 +217,7 @@ export async function createRun(
   db: D1Database,
   run: v.InferOutput<typeof NewRun>,
   who: string,
-): Promise<Run> {
+): Promise<FoundRun> {
   const digest = await digestOf(toJSON(run));
   const id = run.id ?? newId();
   const experiment: v.InferOutput<typeof NewExperiment> = {
@@ -173,10 +230,10 @@ export async function createRun(
     tags: {},
   };
   const experimentId = newId();
-  const byName = isId(run.experiment)
+  const byName = isExperimentId(run.experiment)
     ? []
     : [
-        insertExperiment(db, experimentId, experiment, await digestOf(experiment), id),
+        insertExperiment(db, experimentId, experiment, await digestOf(experiment), { forRun: id }),
         logChange(db, {
           who,
           what: "experiment.create",
@@ -184,7 +241,7 @@ export async function createRun(
           digest: await digestOf(experiment),
         }),
       ];
-  await db.batch([
+  const results = await db.batch<Row & MoreMetrics>([
     ...byName,
     db
       .prepare(
@@ -192,7 +249,7 @@ export async function createRun(
          SELECT ?1, ?2, e.id, n, coalesce(?3, ?13 || '-' || n), ?4, jsonb(?5), jsonb(?6), ?7, ?8, ?9,
            jsonb('{}'), coalesce(?10, ${now}), ${now}, ${now}, ?11
          FROM (SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM runs WHERE experiment = experiments.id) AS n
-           FROM experiments WHERE workspace = ?1 AND ${isId(run.experiment) ? "id" : "name"} = ?12) AS e
+           FROM experiments WHERE workspace = ?1 AND ${isExperimentId(run.experiment) ? "id" : "name"} = ?12) AS e
          WHERE true
          ON CONFLICT DO NOTHING`,
       )
@@ -212,13 +269,14 @@ export async function createRun(
         wordsFromId(id),
       ),
     logChange(db, { who, what: "run.create", subject: id, digest }),
+    ...selectOne(db, id),
   ]);
-  const row = await findRow(db, id);
-  if (!row)
+  const found = runFrom(results);
+  if (!found)
     throw new ApiError("RESOURCE_DOES_NOT_EXIST", `experiment not found: ${shown(run.experiment)}`);
-  if (row.digest !== digest)
+  if (found[0].digest !== digest)
     throw new ApiError("RESOURCE_ALREADY_EXISTS", `run already exists with other content: ${id}`);
-  return selectRun(db, id);
+  return toRun(...found);
 }
 
 /** Changes a run's name, note and tags, and adds params; a param that is set keeps its value. What is so already stays as it is. */
@@ -227,23 +285,22 @@ export async function patchRun(
   id: string,
   patch: v.InferOutput<typeof RunPatch>,
   who: string,
-): Promise<Run> {
+): Promise<FoundRun> {
   const digest = await digestOf(toJSON(patch));
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const row = await selectRow(db, id);
     const { name = row.name, note = row.note } = patch;
     const tags = toJSON(patchTags(JSON.parse(row.tags), patch.tags));
-    const before = flattenParams(JSON.parse(row.params));
-    const params = toJSON(addParams(before, patch.params ?? {}));
-    if (name === row.name && note === row.note && tags === row.tags && params === toJSON(before))
-      return selectRun(db, id);
+    const added = addedParams(flattenParams(JSON.parse(row.params)), patch.params ?? {});
+    const isSame = name === row.name && note === row.note && tags === row.tags;
+    if (isSame && Object.keys(added).length === 0) return selectRun(db, id);
     const [update] = await db.batch([
       db
         .prepare(
           `UPDATE runs SET name = ?, note = ?, tags = jsonb(?), params = jsonb(?), rev = rev + 1, touched = max(${now}, touched + 1)
            WHERE no = ? AND rev = ?`,
         )
-        .bind(name, note, tags, params, row.no, row.rev),
+        .bind(name, note, tags, joinObjects(row.params, toJSON(added)), row.no, row.rev),
       logChange(db, { who, what: "run.patch", subject: id, digest }),
     ]);
     if (update!.meta.changes) return selectRun(db, id);
@@ -251,14 +308,19 @@ export async function patchRun(
   throw new ApiError("TEMPORARILY_UNAVAILABLE", `run is being changed by others: ${id}`);
 }
 
-function addParams(params: Params, added: Params): Params {
+/** Returns two JSON objects without a common name as one. Of what is parsed and written anew, numbers would lose their digits: 1.0, 1e-05. */
+const joinObjects = (a: string, b: string): string =>
+  a === "{}" ? b : b === "{}" ? a : `${a.slice(0, -1)},${b.slice(1)}`;
+
+/** Returns those of the params that are not set yet; throws where one is set to another value. */
+function addedParams(params: Params, added: Params): Params {
   for (const [key, value] of Object.entries(added))
     if (Object.hasOwn(params, key) && !Object.is(params[key], value))
       throw new ApiError(
         "RESOURCE_ALREADY_EXISTS",
         `param is already set: ${key} = ${shown(params[key])}, not ${shown(value)}`,
       );
-  return { ...params, ...added };
+  return Object.fromEntries(Object.entries(added).filter(([key]) => !Object.hasOwn(params, key)));
 }
 
 /** Ends a run in a state. Told the same again, it stays as it is; told another state, it refuses. */
@@ -290,7 +352,7 @@ export async function finishRun(
 }
 
 /** Says that a run is still going, or has started again after it ended. */
-export async function resumeRun(db: D1Database, id: string, who: string): Promise<Run> {
+export async function resumeRun(db: D1Database, id: string, who: string): Promise<FoundRun> {
   await db.batch([
     db
       .prepare(
@@ -303,6 +365,68 @@ export async function resumeRun(db: D1Database, id: string, who: string): Promis
   const run = await selectRun(db, id);
   if (run.deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${id}`);
   return run;
+}
+
+/** Adds an item to a run's tag that is a JSON list, unless it is in it already. Throws where the run is deleted. */
+export async function appendToTag(
+  db: D1Database,
+  id: string,
+  key: string,
+  item: object,
+  who: string,
+): Promise<void> {
+  const text = JSON.stringify(item);
+  const list = "iif(json_valid(tags ->> ?3), tags ->> ?3, '[]')";
+  const results = await db.batch<{ deleted: number | null }>([
+    db
+      .prepare(
+        `UPDATE runs SET tags = jsonb_set(tags, ?3, json_insert(${list}, '$[#]', json(?4)) || ''), rev = rev + 1, touched = max(${now}, touched + 1)
+         WHERE workspace = ?1 AND id = ?2 AND deleted IS NULL
+           AND NOT EXISTS (SELECT 1 FROM json_each(${list}) AS had WHERE had.type = 'object' AND json(had.value) = json(?4))`,
+      )
+      .bind(workspace, id, `$.${JSON.stringify(key)}`, text),
+    logChange(db, { who, what: "run.patch", subject: id, digest: await digestOf(text) }),
+    db.prepare("SELECT deleted FROM runs WHERE workspace = ? AND id = ?").bind(workspace, id),
+  ]);
+  const [row] = results.at(-1)!.results;
+  if (!row) throw noSuchRun(id);
+  if (row.deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${id}`);
+}
+
+/** Gives a run a state, whichever it had, a time it ended at and a name, as far as they are given. Throws where it is deleted. */
+export async function setRun(
+  db: D1Database,
+  id: string,
+  {
+    state,
+    ended,
+    name,
+  }: { state?: RunState | undefined; ended?: number | undefined; name?: string | undefined },
+  who: string,
+): Promise<FoundRun> {
+  const ends = "coalesce(?3, state) IN ('finished', 'failed', 'killed')";
+  const results = await db.batch<Row & MoreMetrics>([
+    db
+      .prepare(
+        `UPDATE runs SET state = coalesce(?3, state), name = coalesce(?5, name), error = iif(${ends}, error, ''),
+           ended = CASE WHEN ${ends} THEN max(started, coalesce(?4, ended, ${now})) END,
+           heartbeat = ${now}, rev = rev + 1, touched = max(${now}, touched + 1)
+         WHERE workspace = ?1 AND id = ?2 AND deleted IS NULL
+           AND (coalesce(?3, state) <> state OR coalesce(?5, name) <> name OR ${ends} AND coalesce(?4, ended) IS NOT ended)`,
+      )
+      .bind(workspace, id, state ?? null, ended ?? null, name ?? null),
+    logChange(db, {
+      who,
+      what: "run.set",
+      subject: id,
+      digest: await digestOf({ state, ended, name }),
+    }),
+    ...selectOne(db, id),
+  ]);
+  const found = runFrom(results);
+  if (!found) throw noSuchRun(id);
+  if (found[0].deleted) throw new ApiError("INVALID_STATE", `run is deleted: ${id}`);
+  return toRun(...found);
 }
 
 /** Notes that a run was heard of. Not a change: it is not logged and no cursor moves. */
@@ -320,7 +444,7 @@ export async function deleteRun(
   id: string,
   remove: boolean,
   who: string,
-): Promise<Run> {
+): Promise<FoundRun> {
   const what = remove ? "run.delete" : "run.restore";
   await db.batch([
     db
@@ -350,9 +474,16 @@ export async function purgeRun(db: D1Database, id: string, who: string): Promise
            AND (-block = run_blocks.no OR -block IN (SELECT c.value FROM json_each(covers) AS c)))`,
       )
       .bind(no),
-    ...["tail", "segments", "receipts", "more_metrics", "console", "files"].map((table) =>
-      db.prepare(`DELETE FROM ${table} WHERE run = ${gone}`).bind(no),
-    ),
+    ...[
+      "tail",
+      "segments",
+      "receipts",
+      "more_metrics",
+      "console",
+      "files",
+      "run_datasets",
+      "run_models",
+    ].map((table) => db.prepare(`DELETE FROM ${table} WHERE run = ${gone}`).bind(no)),
     db.prepare("DELETE FROM runs WHERE no = ? AND deleted IS NOT NULL").bind(no),
     logChange(db, { who, what: "run.purge", subject: id, digest: await digestOf("run.purge") }),
   ]);

@@ -14,27 +14,55 @@ const maxBody = 1_900_000;
 /** Senders that name no writer get one that nobody can name, so their requests need no remembering. */
 export const anonymous = "~";
 
+/** The writer of points that come without a sender: its numbers come from what is sent, and its requests are remembered for a day. */
+export const forgotten = "mlflow";
+
 interface Outcome {
+  no: number;
   state: string;
   deleted: number | null;
   digest: string | null;
   tail: number;
 }
 
+/** Who sent points, and which of theirs these are. */
+export interface Sender {
+  writer: string;
+  seq: number;
+}
+
+/** What else must hold for points to be taken: SQL on the row of `runs`, with what it binds, from ?6 on. */
+export interface AppendCondition {
+  sql: string;
+  bound: unknown[];
+}
+
+/** Runs that ended take no more points, unless they are set going again. */
+const isOpen: AppendCondition = { sql: "state IN ('running', 'scheduled')", bound: [] };
+
+/** An append, to be made in one batch; the last statement answers with its outcome, for checkAppended. */
+export interface Append extends Sender {
+  run: string;
+  digest: string;
+  statements: D1PreparedStatement[];
+}
+
 /**
- * Appends one request's points to a run, exactly once: the same writer and sequence number again change nothing.
- * Throws where the run is unknown, deleted or closed, and where the number was used for other points. Returns the run's
- * row number and how many points its tail has by now.
+ * Returns the statements that append one request's points to a run, exactly once, unless it is deleted or `condition`
+ * fails. Without a sender the same points are the same request.
  */
-export async function appendPoints(
+export async function planAppend(
   db: D1Database,
   run: string,
-  writer: string,
-  seq: number,
   sent: Points,
-  received = Date.now(),
-): Promise<{ no: number; tail: number }> {
+  {
+    sender,
+    received = Date.now(),
+    condition = isOpen,
+  }: { sender?: Sender; received?: number; condition?: AppendCondition } = {},
+): Promise<Append> {
   const digest = await digestOf(packColumns(sent));
+  const { writer, seq } = sender ?? { writer: forgotten, seq: parseInt(digest.slice(0, 13), 16) };
   const points = fillTimes(sent, received);
   const body = packBody(points);
   if (body.length > maxBody)
@@ -47,10 +75,10 @@ export async function appendPoints(
     ...mergeInto(db, summarize(points), {
       run: "(SELECT no FROM runs AS it WHERE it.workspace = ?1 AND it.id = ?2)",
       sets: `points = points + ?5, tail = tail + ?5, heartbeat = ${now}, touched = max(${now}, touched + 1)`,
-      accepts: `runs.workspace = ?1 AND runs.id = ?2 AND deleted IS NULL AND state IN ('running', 'scheduled') AND ?5 > 0
+      accepts: `runs.workspace = ?1 AND runs.id = ?2 AND deleted IS NULL AND ?5 > 0 AND ${condition.sql}
         AND NOT EXISTS (SELECT 1 FROM tail AS t WHERE t.run = runs.no AND t.writer = ?3 AND t.seq = ?4)
         AND NOT EXISTS (SELECT 1 FROM receipts AS t WHERE t.run = runs.no AND t.writer = ?3 AND t.first <= ?4 AND t.last >= ?4)`,
-      bound: [workspace, run, writer, seq, count],
+      bound: [workspace, run, writer, seq, count, ...condition.bound],
     }),
     db
       .prepare(
@@ -68,20 +96,44 @@ export async function appendPoints(
       )
       .bind(writer, seq, workspace, run),
   ];
-  const results = await db.batch<Outcome & { no: number }>(statements).catch((error: Error) => {
+  return { run, writer, seq, digest, statements };
+}
+
+/** Makes a batch that appends points; where a run has too many metrics to take new ones, the error says so. */
+export const appendBatch = <T>(
+  db: D1Database,
+  run: string,
+  statements: D1PreparedStatement[],
+): Promise<D1Result<T>[]> =>
+  db.batch<T>(statements).catch((error: Error) => {
     if (!tooManyMetrics.test(error.message)) throw error;
     throw new ApiError("REQUEST_TOO_LARGE", `run has too many metrics to take new ones: ${run}`);
   });
+
+/**
+ * Appends one request's points to a run, exactly once: the same writer and sequence number again change nothing.
+ * Throws where the run is unknown, deleted or closed, and where the number was used for other points. Returns the run's
+ * row number and how many points its tail has by now.
+ */
+export async function appendPoints(
+  db: D1Database,
+  run: string,
+  writer: string,
+  seq: number,
+  sent: Points,
+  received = Date.now(),
+): Promise<{ no: number; tail: number }> {
+  const append = await planAppend(db, run, sent, { sender: { writer, seq }, received });
+  const results = await appendBatch<Outcome>(db, run, append.statements);
   const [outcome] = results.at(-1)!.results;
-  checkAppended(outcome, digest, { run, writer, seq });
+  checkAppended(outcome, append);
   return outcome!;
 }
 
 /** Throws unless the row of an append says that exactly this was appended, now or before. */
 export function checkAppended(
   row: Pick<Outcome, "state" | "deleted" | "digest"> | undefined,
-  digest: string,
-  { run, writer, seq }: { run: string; writer: string; seq: number },
+  { run, writer, seq, digest }: Omit<Append, "statements">,
 ): void {
   if (!row) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `run not found: ${shown(run)}`);
   if (row.digest && digest.startsWith(row.digest)) return; // of what is compacted only the beginning is kept

@@ -6,6 +6,7 @@ import { readJSON } from "../body.ts";
 import {
   archiveExperiment,
   createExperiment,
+  experimentOf,
   patchExperiment,
   selectExperiment,
   selectExperiments,
@@ -23,10 +24,10 @@ export const experiments = new Hono<App>()
       summary: "List the experiments, newest first; ?archived=true with the archived ones",
     }),
     async (c) => {
-      return json(
-        c,
-        await selectExperiments(c.env.DB, { archived: c.req.query("archived") === "true" }),
-      );
+      const found = await selectExperiments(c.env.DB, {
+        archived: c.req.query("archived") === "true",
+      });
+      return json(c, found.map(experimentOf));
     },
   )
   .on(
@@ -53,14 +54,15 @@ export const experiments = new Hono<App>()
     }),
     async (c) => {
       const experiment = parse(NewExperiment, await readJSON(c));
-      return json(c, await createExperiment(c.env.DB, experiment, c.get("visitor").who), 201);
+      const created = await createExperiment(c.env.DB, experiment, c.get("visitor").who);
+      return json(c, experimentOf(created), 201);
     },
   )
   .get(
     "/experiments/:experiment",
     route({ right: "reader", summary: "An experiment, by id or name" }),
     async (c) => {
-      return json(c, await selectExperiment(c.env.DB, c.req.param("experiment")));
+      return json(c, experimentOf(await selectExperiment(c.env.DB, c.req.param("experiment"))));
     },
   )
   .patch(
@@ -74,7 +76,9 @@ export const experiments = new Hono<App>()
       const patch = parse(ExperimentPatch, await readJSON(c));
       return json(
         c,
-        await patchExperiment(c.env.DB, c.req.param("experiment"), patch, c.get("visitor").who),
+        experimentOf(
+          await patchExperiment(c.env.DB, c.req.param("experiment"), patch, c.get("visitor").who),
+        ),
       );
     },
   )
@@ -84,7 +88,9 @@ export const experiments = new Hono<App>()
     async (c) => {
       return json(
         c,
-        await archiveExperiment(c.env.DB, c.req.param("experiment"), true, c.get("visitor").who),
+        experimentOf(
+          await archiveExperiment(c.env.DB, c.req.param("experiment"), true, c.get("visitor").who),
+        ),
       );
     },
   )
@@ -94,7 +100,9 @@ export const experiments = new Hono<App>()
     async (c) => {
       return json(
         c,
-        await archiveExperiment(c.env.DB, c.req.param("experiment"), false, c.get("visitor").who),
+        experimentOf(
+          await archiveExperiment(c.env.DB, c.req.param("experiment"), false, c.get("visitor").who),
+        ),
       );
     },
   );

@@ -6,7 +6,7 @@ import { parse } from "../../wire/parse.ts";
 import { parseOrder } from "../../wire/order.ts";
 import { parseWhere } from "../../wire/query.ts";
 import type { Experiment } from "../../wire/experiment.ts";
-import { Finish, NewRun, RunPatch, type Run } from "../../wire/run.ts";
+import { Finish, NewRun, RunPatch } from "../../wire/run.ts";
 import { readJSON } from "../body.ts";
 import { digestOf } from "../db/events.ts";
 import { selectExperiment, selectExperiments } from "../db/experiments.ts";
@@ -18,6 +18,7 @@ import {
   patchRun,
   purgeRun,
   resumeRun,
+  runOf,
   selectRun,
   type FoundRun,
 } from "../db/runs.ts";
@@ -197,8 +198,8 @@ export const runs = new Hono<App>()
     },
   );
 
-function answerRun(c: Context, { ...run }: Run | FoundRun, status: 200 | 201 = 200): Response {
-  return json(c, { ...run, no: undefined, touched: undefined }, status);
+function answerRun(c: Context, run: FoundRun, status: 200 | 201 = 200): Response {
+  return json(c, runOf(run), status);
 }
 
 /** Returns the experiments of ids or names; all where none is named, archived ones too. */

@@ -1,0 +1,72 @@
+import { Hono } from "hono";
+import * as v from "valibot";
+import { ApiError, shown } from "../../wire/error.ts";
+import { plainValue, type OtelAttribute } from "../../wire/otlp.ts";
+import { parse } from "../../wire/parse.ts";
+import type { Trace } from "../../wire/trace.ts";
+import { selectSpans, type KeptSpan } from "../db/spans.ts";
+import { findTraces, selectTraces, traceOrder } from "../db/traces.ts";
+import type { App } from "../env.ts";
+import { route } from "../route.ts";
+import { json } from "./answer.ts";
+import { count, list, text } from "./query.ts";
+import { namedExperiments } from "./runs.ts";
+
+const TracesQuery = v.strictObject({
+  experiment: v.optional(list),
+  run: v.optional(text),
+  after: v.optional(text),
+  limit: v.optional(count(1_000)),
+});
+
+export const traces = new Hono<App>()
+  .get(
+    "/traces",
+    route({
+      right: "reader",
+      summary:
+        "Traces, the latest first. experiment: id or name, may repeat; run: those of a run; limit: 100 unless given, 1000 or fewer; after: what the page before called next",
+      query: TracesQuery,
+    }),
+    async (c) => {
+      const { after, limit = 100, run, ...query } = parse(TracesQuery, c.req.queries(), "query");
+      const experiments =
+        query.experiment &&
+        (await namedExperiments(c.env.DB, query.experiment)).map(({ id }) => id);
+      const last = after === undefined ? undefined : await theTrace(c.env.DB, after);
+      const { items, next } = await selectTraces(c.env, {
+        experiments,
+        order: [{ by: traceOrder.started, descending: true }, { by: traceOrder.id }],
+        after: last && [last.started, last.id],
+        limit,
+        narrowing: run === undefined ? {} : { run },
+      });
+      return json(c, { traces: items.map(({ trace }) => trace), next: next?.[1] ?? null });
+    },
+  )
+  .get(
+    "/traces/:trace",
+    route({
+      right: "reader",
+      summary: "A trace with its spans; their times are ns since 1970, in digits",
+    }),
+    async (c) => {
+      const trace = await theTrace(c.env.DB, c.req.param("trace"));
+      const spans = (await selectSpans(c.env, [trace.id])).get(trace.id) ?? [];
+      return json(c, { ...trace, spans: spans.map(spanOf) });
+    },
+  );
+
+async function theTrace(db: D1Database, id: string): Promise<Trace> {
+  const [trace] = await findTraces(db, [id]);
+  if (!trace) throw new ApiError("RESOURCE_DOES_NOT_EXIST", `trace not found: ${shown(id)}`);
+  return trace;
+}
+
+function spanOf({ json: text, ...span }: KeptSpan) {
+  const { attributes = [] } = JSON.parse(text) as { attributes?: OtelAttribute[] };
+  return {
+    ...span,
+    attributes: Object.fromEntries(attributes.map(({ key, value }) => [key, plainValue(value)])),
+  };
+}

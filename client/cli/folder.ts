@@ -1,0 +1,41 @@
+import { openAsBlob } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
+import { isAbsolute, join, relative } from "node:path";
+import { byName, type Tree, type TreeEntry } from "../import/tree.ts";
+
+/** Returns a folder on disk as a tree. Links are followed where they stay within it. */
+export function folderTree(root: string): Tree {
+  const place = (path: string): string => join(root, ...path.split("/"));
+  return {
+    async list(folder) {
+      const entries = await readdir(place(folder), { withFileTypes: true }).catch(() => []);
+      return (
+        await Promise.all(
+          entries.map(async (entry): Promise<TreeEntry> => {
+            const { name } = entry;
+            if (entry.isDirectory()) return { name, kind: "folder" };
+            if (entry.isFile()) return { name, kind: "file" };
+            if (!entry.isSymbolicLink()) return { name, kind: "other" };
+            return { name, kind: await kindOfLink(root, join(place(folder), name)) };
+          }),
+        )
+      ).sort(byName);
+    },
+    open: (path) => openAsBlob(place(path)),
+  };
+}
+
+/** What a link leads to: a stranger's folder must not make us read what lies outside of it. */
+async function kindOfLink(root: string, link: string): Promise<TreeEntry["kind"]> {
+  try {
+    const target = await realpath(link);
+    const path = relative(await realpath(root), target);
+    // One that leads to a folder around itself would be walked without end.
+    const isWithin = path !== "" && !path.startsWith("..") && !isAbsolute(path);
+    if (!isWithin || !relative(target, link).startsWith("..")) return "other";
+    const found = await stat(target);
+    return found.isDirectory() ? "folder" : found.isFile() ? "file" : "other";
+  } catch {
+    return "other";
+  }
+}

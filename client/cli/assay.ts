@@ -20,6 +20,7 @@ const commands: Record<string, () => Promise<Command>> = {
   runs: () => import("./runs.ts"),
   points: () => import("./points.ts"),
   get: () => import("./get.ts"),
+  import: () => import("./import.ts"),
 };
 
 /** Exit codes: 0 done, 1 it could not be done, 2 the command was typed wrong. */

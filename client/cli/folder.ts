@@ -22,6 +22,7 @@ export function folderTree(root: string): Tree {
       ).sort(byName);
     },
     open: (path) => openAsBlob(place(path)),
+    within: (folder) => folderTree(place(folder)),
   };
 }
 

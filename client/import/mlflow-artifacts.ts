@@ -1,5 +1,5 @@
 import type { FoundFile, OnSkip } from "./found.ts";
-import { subtree, walk, type Tree } from "./tree.ts";
+import { walk, type Tree } from "./tree.ts";
 
 /**
  * Returns the folder that an artifact URI names, where one of the trees has it: a store that was moved still says where
@@ -13,11 +13,12 @@ export async function findArtifacts(
   const names = pathOf(uri)
     .split("/")
     .filter((name) => name !== "" && name !== ".");
-  if (names.includes("..")) return undefined;
+  // A stranger's database must not make us read what its path happens to name: only a random id is proof enough.
+  if (names.includes("..") || !/[0-9a-f]{32}/.test(owner)) return undefined;
   for (let from = 0; from <= names.indexOf(owner); from++)
     for (const tree of trees) {
       const folder = names.slice(from).join("/");
-      if ((await tree.list(folder)).length > 0) return subtree(tree, folder);
+      if ((await tree.list(folder)).length > 0) return tree.within(folder);
     }
   return undefined;
 }
@@ -57,7 +58,7 @@ export async function* artifactsOf(
   onSkip: OnSkip,
 ): AsyncGenerator<FoundFile> {
   const isHere = tree && folder !== undefined && (await tree.list(folder)).length > 0;
-  const found = isHere ? subtree(tree, folder) : await findArtifacts(uri, owner, trees);
+  const found = isHere ? tree.within(folder) : await findArtifacts(uri, owner, trees);
   if (found) yield* filesOf(found, owner, onSkip);
   else if (uri !== "" && !isUsual(uri, owner, tree !== undefined))
     onSkip({ what: "files", name: owner, why: `not to be found: ${uri}` });

@@ -22,7 +22,7 @@ import { spansFromJSON } from "./mlflow-spans.ts";
 import { modelStateFromMlflow, stateFromMlflow } from "./mlflow-state.ts";
 import { fieldsFromTags, noteTag } from "./mlflow-tags.ts";
 import { mapParallel } from "./parallel.ts";
-import { joined, subtree, walk, type Tree } from "./tree.ts";
+import { joined, walk, type Tree } from "./tree.ts";
 
 /** How to read a file store. */
 export interface FileStoreOptions {
@@ -51,7 +51,7 @@ async function storeIn(tree: Tree): Promise<Tree> {
   for (const { name, kind } of entries)
     if (kind === "folder" && (name === ".trash" || (await hasMeta(tree, name)))) return tree;
   const inner = entries.find(({ name, kind }) => name === "mlruns" && kind === "folder");
-  return inner ? subtree(tree, inner.name) : tree;
+  return inner ? tree.within(inner.name) : tree;
 }
 
 const hasMeta = async (tree: Tree, folder: string): Promise<boolean> =>

@@ -4,6 +4,8 @@ export interface Tree {
   list(folder: string): Promise<TreeEntry[]>;
   /** Returns a file, whose bytes are read when they are asked for; throws where there is none. */
   open(path: string): Promise<Blob>;
+  /** Returns a folder as a tree of its own, out of which no link leads. */
+  within(folder: string): Tree;
 }
 
 export interface TreeEntry {
@@ -30,28 +32,22 @@ export function treeOfFiles(files: Iterable<[path: string, file: Blob]>): Tree {
         .set(name, isFile ? { name, kind: "file", size: file.size } : { name, kind: "folder" });
     });
   }
-  return {
+  const treeAt = (root: string): Tree => ({
     async list(folder) {
-      return [...(folders.get(folder)?.values() ?? [])].sort(byName);
+      return [...(folders.get(joined(root, folder))?.values() ?? [])].sort(byName);
     },
     async open(path) {
-      const file = byPath.get(path);
+      const file = byPath.get(joined(root, path));
       if (!file) throw new Error(`file not found: ${path}`);
       return file;
     },
-  };
+    within: (folder) => treeAt(joined(root, folder)),
+  });
+  return treeAt("");
 }
 
 export const byName = (a: { name: string }, b: { name: string }): number =>
   a.name < b.name ? -1 : Number(a.name > b.name);
-
-/** Returns the part of a tree that begins at a folder. */
-export function subtree(tree: Tree, folder: string): Tree {
-  return {
-    list: (path) => tree.list(joined(folder, path)),
-    open: (path) => tree.open(joined(folder, path)),
-  };
-}
 
 export const joined = (folder: string, path: string): string =>
   folder === "" || path === "" ? folder + path : `${folder}/${path}`;

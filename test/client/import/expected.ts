@@ -94,11 +94,13 @@ export const plainExpectedRun = (run: any) => ({
 });
 
 const byText = (a: object, b: object): number => {
-  const [x, y] = [a, b].map((one) => JSON.stringify(Object.entries(one).sort()));
+  const [x, y] = [a, b].map((one) =>
+    JSON.stringify(Object.entries(one).sort(([c], [d]) => (c < d ? -1 : 1))),
+  );
   return x! < y! ? -1 : 1;
 };
 
-const largest = "1.7976931348623157e+308";
+const largest = Number.MAX_VALUE;
 
 /** The points as a store keeps them: a database has no exact duplicates, no infinity and no −0. */
 export function storedPoints(points: Point[], kind: "file" | "sql"): Point[] {
@@ -106,7 +108,7 @@ export function storedPoints(points: Point[], kind: "file" | "sql"): Point[] {
   const clamped = points.map(([time, step, value]): Point => [
     time,
     step,
-    value === "Infinity" ? Number(largest) : value === "-Infinity" ? -Number(largest) : value,
+    value === "Infinity" ? largest : value === "-Infinity" ? -largest : value === 0 ? 0 : value,
   ]);
   return [...new Map(clamped.map((point) => [String(point), point])).values()];
 }

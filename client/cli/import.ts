@@ -1,15 +1,11 @@
-import { openAsBlob } from "node:fs";
+import { existsSync, openAsBlob } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Api } from "../api.ts";
 import type { Found, OnSkip, Skip } from "../import/found.ts";
 import { importFound } from "../import/import.ts";
-import { readMlflowFiles } from "../import/mlflow-files.ts";
-import { readMlflowServer } from "../import/mlflow-server.ts";
-import { readMlflowDatabase } from "../import/mlflow-sqlite.ts";
 import { emptyReport, type ImportReport } from "../import/report.ts";
-import { openSqlite } from "../import/sqlite.ts";
 import { platform } from "../platform/node.ts";
 import { UsageError } from "./arguments.ts";
 import { connection } from "./connection.ts";
@@ -77,22 +73,27 @@ async function openSource(
   source: string,
   { artifacts, onSkip }: { artifacts: string | undefined; onSkip: OnSkip },
 ): Promise<Source> {
+  // Each reader is loaded when it is needed: YAML and SQLite are large.
   const close = (): void => undefined;
+  const { readMlflowServer } = await import("../import/mlflow-server.ts");
   if (/^https?:\/\//i.test(source))
     return { found: readMlflowServer(source, { onSkip, authorization: authorization() }), close };
   const path = resolve(source.replace(/^sqlite:\/\/\/|^file:\/\//, ""));
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new Error(`source not found: ${path}`);
-  const places = [
+  const isFolder = found.isDirectory();
+  const beside = (name: string): string => join(dirname(path), name);
+  const known = [
     ...(artifacts === undefined ? [] : [resolve(artifacts)]),
-    "/",
-    dirname(path),
-    ...["mlruns", "mlartifacts", `${basename(path)}.artifacts`].map((name) =>
-      join(dirname(path), name),
-    ),
-  ];
-  const options = { onSkip, artifacts: places.map(folderTree) };
-  if (found.isDirectory()) return { found: readMlflowFiles(folderTree(path), options), close };
+    ...(isFolder ? [] : ["mlruns", "mlartifacts", `${basename(path)}.artifacts`].map(beside)),
+  ].filter(existsSync);
+  const options = {
+    onSkip,
+    artifacts: known.map(folderTree),
+    elsewhere: [dirname(path), "/"].map(folderTree),
+  };
+  const { readMlflowFiles } = await import("../import/mlflow-files.ts");
+  if (isFolder) return { found: readMlflowFiles(folderTree(path), options), close };
   const log = await stat(`${path}-wal`).catch(() => undefined);
   if (log?.size)
     onSkip({
@@ -100,6 +101,8 @@ async function openSource(
       name: `${path}-wal`,
       why: "is not read: close what writes to the database, or ask its server",
     });
+  const { openSqlite } = await import("../import/sqlite.ts");
+  const { readMlflowDatabase } = await import("../import/mlflow-sqlite.ts");
   const sqlite = await openSqlite(await openAsBlob(path));
   return { found: readMlflowDatabase(sqlite, options), close: () => sqlite.close() };
 }

@@ -29,6 +29,7 @@ export async function importFound(
   found: AsyncIterable<Found>,
   { onProgress = () => undefined, report = emptyReport(), ...patience }: ImportOptions = {},
 ): Promise<ImportReport> {
+  await api.request("GET", "/health"); // a server that is not there is said at once
   const server = new PatientApi(api, patience);
   const experiments = new Map<string, WrittenExperiment>();
   const names = new Set<string>();

@@ -51,21 +51,36 @@ export async function* filesOf(
       });
 }
 
-/** Yields the files of a run or a logged model: those beside it, or else those where its URI says. */
-export async function* artifactsOf(
-  { tree, folder, uri, owner }: { tree?: Tree; folder?: string; uri: string; owner: string },
-  trees: readonly Tree[],
-  onSkip: OnSkip,
-): AsyncGenerator<FoundFile> {
-  const isHere = tree && folder !== undefined && (await tree.list(folder)).length > 0;
-  const found = isHere ? tree.within(folder) : await findArtifacts(uri, owner, trees);
-  if (found) yield* filesOf(found, owner, onSkip);
-  else if (uri !== "" && !isUsual(uri, owner, tree !== undefined))
-    onSkip({ what: "files", name: owner, why: `not to be found: ${uri}` });
+/** Where artifacts may lie. */
+export interface ArtifactPlaces {
+  /** folders known to be of the store: what is in none of them was never written */
+  artifacts?: Tree[];
+  /** others to look into */
+  elsewhere?: Tree[];
 }
 
-/** Whether a file store itself would keep the files there: where there are none, there were none. */
-const isUsual = (uri: string, owner: string, isFileStore: boolean): boolean =>
-  isFileStore &&
-  !/^(?!file:)[a-z][a-z0-9+.-]+:/i.test(uri) &&
-  new RegExp(`/(\\w+|\\w+/models)/${owner.replace(/\W/g, "\\$&")}/artifacts/?$`).test(pathOf(uri));
+/** Where a run or a logged model has its files: in a folder of the store, or else where its URI says. */
+export interface ArtifactOwner {
+  id: string;
+  uri: string;
+  tree?: Tree;
+  folder?: string;
+}
+
+/** Yields the files of a run or a logged model; says so where they are out of reach. */
+export async function* artifactsOf(
+  { id, uri, tree, folder = "" }: ArtifactOwner,
+  { artifacts = [], elsewhere = [] }: ArtifactPlaces,
+  onSkip: OnSkip,
+): AsyncGenerator<FoundFile> {
+  const isHere = tree && (await tree.list(folder)).length > 0;
+  const found = isHere
+    ? tree.within(folder)
+    : await findArtifacts(uri, id, [...artifacts, ...elsewhere]);
+  if (found) yield* filesOf(found, id, onSkip);
+  const isLocal = !/^(?!file:)[a-z][a-z0-9+.-]+:/i.test(uri);
+  // A file store's own runs end in experiment/run/artifacts: where there is no folder there is no file.
+  const isOwn = tree !== undefined && pathOf(uri).replace(/\/$/, "").endsWith(`/${id}/artifacts`);
+  if (!found && uri !== "" && !(isLocal && (artifacts.length > 0 || isOwn)))
+    onSkip({ what: "files", name: uri, why: "are not to be found" });
+}

@@ -15,7 +15,7 @@ import type {
   OnSkip,
 } from "./found.ts";
 import { Lots } from "./lots.ts";
-import { artifactsOf } from "./mlflow-artifacts.ts";
+import { artifactsOf, type ArtifactPlaces } from "./mlflow-artifacts.ts";
 import { numberOf, parseMeta, textOf, textsOf, type Meta } from "./mlflow-meta.ts";
 import { linesOf, parseMetricLine, type MetricLine } from "./mlflow-metrics.ts";
 import { spansFromJSON } from "./mlflow-spans.ts";
@@ -25,10 +25,8 @@ import { mapParallel } from "./parallel.ts";
 import { joined, walk, type Tree } from "./tree.ts";
 
 /** How to read a file store. */
-export interface FileStoreOptions {
+export interface FileStoreOptions extends ArtifactPlaces {
   onSkip?: OnSkip;
-  /** where artifacts may lie that the store keeps elsewhere */
-  artifacts?: Tree[];
 }
 
 /** Folders of an experiment that are no runs. */
@@ -37,10 +35,10 @@ const reserved = ["tags", "datasets", "traces", "models", "assessments"];
 /** Reads MLflow's file store: a folder `mlruns`, or one that holds it, of any version since 0.1. */
 export async function* readMlflowFiles(
   given: Tree,
-  { onSkip = () => undefined, artifacts = [] }: FileStoreOptions = {},
+  { onSkip = () => undefined, ...places }: FileStoreOptions = {},
 ): AsyncGenerator<Found> {
   const tree = await storeIn(given);
-  const store = new FileStore(tree, onSkip, artifacts);
+  const store = new FileStore(tree, onSkip, places);
   for (const folder of await store.experimentFolders()) yield* store.experiment(folder);
   yield* store.models();
 }
@@ -60,13 +58,13 @@ const hasMeta = async (tree: Tree, folder: string): Promise<boolean> =>
 class FileStore {
   readonly #tree: Tree;
   readonly #skip: OnSkip;
-  readonly #artifacts: Tree[];
+  readonly #places: ArtifactPlaces;
   readonly #runs = new Set<string>();
 
-  constructor(tree: Tree, skip: OnSkip, artifacts: Tree[]) {
+  constructor(tree: Tree, skip: OnSkip, places: ArtifactPlaces) {
     this.#tree = tree;
     this.#skip = skip;
-    this.#artifacts = artifacts;
+    this.#places = places;
   }
 
   /** The folders of experiments, the deleted ones last. */
@@ -190,9 +188,9 @@ class FileStore {
             tree: this.#tree,
             folder: joined(folder, "artifacts"),
             uri: textOf(meta, "artifact_uri") ?? "",
-            owner: id,
+            id,
           },
-          this.#artifacts,
+          this.#places,
           this.#skip,
         ),
     };
@@ -312,9 +310,9 @@ class FileStore {
             tree: this.#tree,
             folder: joined(folder, "artifacts"),
             uri: textOf(meta, "artifact_location") ?? "",
-            owner: id,
+            id,
           },
-          this.#artifacts,
+          this.#places,
           this.#skip,
         ),
     };

@@ -15,19 +15,16 @@ import type {
   OnSkip,
 } from "./found.ts";
 import { Lots } from "./lots.ts";
-import { artifactsOf } from "./mlflow-artifacts.ts";
+import { artifactsOf, type ArtifactPlaces } from "./mlflow-artifacts.ts";
 import { deletedStage, maybeJSON, promptTag } from "./mlflow-files.ts";
 import { spanFromJSON } from "./mlflow-spans.ts";
 import { modelStateFromMlflow, stateFromMlflow } from "./mlflow-state.ts";
 import { fieldsFromTags, noteTag } from "./mlflow-tags.ts";
 import { numberIn, textIn, type Row, type Sqlite } from "./sqlite.ts";
-import type { Tree } from "./tree.ts";
 
 /** How to read a database. */
-export interface DatabaseOptions {
+export interface DatabaseOptions extends ArtifactPlaces {
   onSkip?: OnSkip;
-  /** where artifacts may lie: a database holds none */
-  artifacts?: Tree[];
 }
 
 /**
@@ -36,13 +33,13 @@ export interface DatabaseOptions {
  */
 export async function* readMlflowDatabase(
   sqlite: Sqlite,
-  { onSkip = () => undefined, artifacts = [] }: DatabaseOptions = {},
+  { onSkip = () => undefined, ...places }: DatabaseOptions = {},
 ): AsyncGenerator<Found> {
   if (!sqlite.has("experiments") || !sqlite.has("runs"))
     throw new Error("not a database of MLflow: it has no tables experiments and runs");
   // MLflow's own indexes begin with the key: each run would read the whole table.
   for (const table of ["metrics", "params", "tags"]) sqlite.index(table, "run_uuid, key");
-  const store = new DatabaseStore(sqlite, onSkip, artifacts);
+  const store = new DatabaseStore(sqlite, onSkip, places);
   yield* store.experiments();
   yield* store.models();
   yield* store.evaluationDatasets();
@@ -64,12 +61,12 @@ const others: Record<string, string> = {
 class DatabaseStore {
   readonly #db: Sqlite;
   readonly #skip: OnSkip;
-  readonly #artifacts: Tree[];
+  readonly #places: ArtifactPlaces;
 
-  constructor(db: Sqlite, skip: OnSkip, artifacts: Tree[]) {
+  constructor(db: Sqlite, skip: OnSkip, places: ArtifactPlaces) {
     this.#db = db;
     this.#skip = skip;
-    this.#artifacts = artifacts;
+    this.#places = places;
   }
 
   /** The texts of a table of names and values that belong to one owner. */
@@ -143,11 +140,7 @@ class DatabaseStore {
       })),
       points: () => this.#points(id),
       files: () =>
-        artifactsOf(
-          { uri: textIn(row, "artifact_uri") ?? "", owner: id },
-          this.#artifacts,
-          this.#skip,
-        ),
+        artifactsOf({ uri: textIn(row, "artifact_uri") ?? "", id }, this.#places, this.#skip),
     };
   }
 
@@ -226,11 +219,7 @@ class DatabaseStore {
       metrics: [...this.#modelMetrics(id)],
       deleted: textIn(row, "lifecycle_stage") === "deleted",
       files: () =>
-        artifactsOf(
-          { uri: textIn(row, "artifact_location") ?? "", owner: id },
-          this.#artifacts,
-          this.#skip,
-        ),
+        artifactsOf({ uri: textIn(row, "artifact_location") ?? "", id }, this.#places, this.#skip),
     };
   }
 

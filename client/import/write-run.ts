@@ -1,6 +1,7 @@
 import { flattenParams, type Params } from "../../wire/config.ts";
 import { shown } from "../../wire/error.ts";
 import { checkPath, maxFile, type RunFile } from "../../wire/file.ts";
+import { maybeNumber } from "../../wire/json.ts";
 import { isName } from "../../wire/parse.ts";
 import { arrowType, pointsToIPC } from "../../wire/point-ipc.ts";
 import { takePoints, type Points } from "../../wire/point.ts";
@@ -194,7 +195,7 @@ export class RunWriter {
       const here = Object.hasOwn(this.#run.metrics, key) ? this.#run.metrics[key] : undefined;
       if (here?.count !== count)
         this.#problem("points", `${key} has ${here?.count ?? 0} here, ${count} there`);
-      else if (!Object.is(here.last, last))
+      else if (!Object.is(maybeNumber(here.last), last))
         this.#problem("points", `${key} ends in ${here.last} here, in ${last} there`);
     }
   }

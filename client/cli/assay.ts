@@ -21,6 +21,7 @@ const commands: Record<string, () => Promise<Command>> = {
   points: () => import("./points.ts"),
   get: () => import("./get.ts"),
   import: () => import("./import.ts"),
+  export: () => import("./export.ts"),
 };
 
 /** Exit codes: 0 done, 1 it could not be done, 2 the command was typed wrong. */

@@ -1,6 +1,10 @@
 import { openAsBlob } from "node:fs";
-import { readdir, realpath, stat } from "node:fs/promises";
-import { isAbsolute, join, relative } from "node:path";
+import { appendFile, mkdir, readdir, realpath, stat, writeFile } from "node:fs/promises";
+import { dirname, isAbsolute, join, relative } from "node:path";
+import { Readable } from "node:stream";
+import type { ReadableStream } from "node:stream/web";
+import { pathToFileURL } from "node:url";
+import type { Sink } from "../export/sink.ts";
 import { byName, type Tree, type TreeEntry } from "../import/tree.ts";
 
 /** Returns a folder on disk as a tree. Links are followed where they stay within it. */
@@ -39,4 +43,25 @@ async function kindOfLink(root: string, link: string): Promise<TreeEntry["kind"]
   } catch {
     return "other";
   }
+}
+
+/** Returns a folder on disk as what an export is written to. */
+export function folderSink(root: string): Sink {
+  const place = (path: string): string => join(root, ...path.split("/"));
+  const placed = async (path: string): Promise<string> => {
+    await mkdir(dirname(place(path)), { recursive: true });
+    return place(path);
+  };
+  return {
+    uri: pathToFileURL(root).href,
+    folder: async (path) => void (await mkdir(place(path), { recursive: true })),
+    write: async (path, content) =>
+      writeFile(
+        await placed(path),
+        typeof content === "string"
+          ? content
+          : Readable.fromWeb(content.stream() as ReadableStream),
+      ),
+    append: async (path, text) => appendFile(await placed(path), text),
+  };
 }

@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Api } from "../api.ts";
-import type { Found, OnSkip, Skip } from "../import/found.ts";
+import type { Found, OnSkip } from "../import/found.ts";
 import { importFound } from "../import/import.ts";
 import { emptyReport, type ImportReport } from "../import/report.ts";
 import { platform } from "../platform/node.ts";
@@ -11,6 +11,7 @@ import { UsageError } from "./arguments.ts";
 import { connection } from "./connection.ts";
 import { folderTree } from "./folder.ts";
 import { progressBar } from "./progress.ts";
+import { listSkips } from "./skips.ts";
 
 export const summary = "Import runs of another tracker";
 
@@ -125,17 +126,6 @@ function say(report: ImportReport): void {
     const { found, added } = report[noun];
     console.log(`${noun.padEnd(12)} ${String(found).padStart(10)}  ${added} new`);
   }
-  list("skipped", report.skipped);
-  list("not as it is there", report.problems);
-}
-
-/** Lists what has one reason together, and of many of a kind the first few. */
-function list(title: string, skips: Skip[]): void {
-  if (skips.length === 0) return;
-  console.log(`\n${title}:`);
-  for (const [reason, those] of Map.groupBy(skips, ({ what, why }) => `${what}: ${why}`)) {
-    const names = those.slice(0, 3).map(({ name }) => name);
-    const rest = those.length > 3 ? `, and ${those.length - 3} more` : "";
-    console.log(`  ${reason}\n    ${names.join(", ")}${rest}`);
-  }
+  listSkips("skipped", report.skipped);
+  listSkips("not as it is there", report.problems);
 }

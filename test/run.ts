@@ -15,17 +15,27 @@ const packages = [
   "fsspec==2026.9.0",
   "aiohttp==3.14.5",
 ];
+const mlflows = { MLFLOW_2: ["mlflow-skinny==2.22.5"], MLFLOW_3: ["mlflow==3.17.2"] };
 mkdirSync(cache, { recursive: true });
 
 run(process.execPath, ["build.ts"]);
 const chromium = findChromium() ?? installChromium();
-const readers = hasReaders() || installReaders();
+const readers = hasPackages(python, packages) || installPackages(python, packages);
+const mlflowPythons = Object.fromEntries(
+  Object.entries(mlflows).map(([name, wanted]) => {
+    const own = join(cache, name.toLowerCase(), "bin/python");
+    return [name, hasPackages(own, wanted) || installPackages(own, wanted) ? own : ""];
+  }),
+);
 if (!chromium)
   console.log(
     "skipped: tests in Chromium (none found, and this user may not install it; set CHROMIUM to its path)",
   );
 if (!readers)
   console.log("skipped: tests with Python's readers (no python3 with venv, or no package index)");
+
+if (!Object.values(mlflowPythons).every(Boolean))
+  console.log("skipped: tests with MLflow (no python3 with venv, or no package index)");
 
 const report = join(cache, "report.json");
 const vitest = spawnSync(
@@ -45,6 +55,7 @@ const vitest = spawnSync(
       ...process.env,
       CHROMIUM: chromium ?? "",
       PYTHON: readers ? python : "",
+      ...mlflowPythons,
       WRANGLER_SEND_METRICS: "false",
       CLOUDFLARE_CF_FETCH_ENABLED: "false",
       WRANGLER_LOG_PATH: join(cache, "wrangler"),
@@ -86,21 +97,24 @@ function installChromium(): string | undefined {
   return findChromium();
 }
 
-function hasReaders(): boolean {
-  const names = packages.map((one) => one.split("==")[0]).join();
-  return existsSync(python) && spawnSync(python, ["-c", `import ${names}`]).status === 0;
+/** Whether a Python has packages, each given as name==version. */
+function hasPackages(python: string, wanted: string[]): boolean {
+  const check = "import sys, importlib.metadata as m; [m.distribution(n) for n in sys.argv[1:]]";
+  const names = wanted.map((one) => one.split("==")[0]!);
+  return existsSync(python) && spawnSync(python, ["-c", check, ...names]).status === 0;
 }
 
-function installReaders(): boolean {
-  const venv = () => run("python3", ["-m", "venv", join(cache, "venv")], true);
+/** Makes the virtual environment that a Python is of, and installs packages into it. */
+function installPackages(python: string, wanted: string[]): boolean {
+  const venv = () => run("python3", ["-m", "venv", join(python, "../..")], true);
   if (
     !venv() &&
     !(mayInstall() && run("apt-get", ["install", "-y", "-qq", "python3-venv"], true) && venv())
   )
     return false;
   return (
-    run(python, ["-m", "pip", "install", "-q", "--disable-pip-version-check", ...packages], true) &&
-    hasReaders()
+    run(python, ["-m", "pip", "install", "-q", "--disable-pip-version-check", ...wanted], true) &&
+    hasPackages(python, wanted)
   );
 }
 

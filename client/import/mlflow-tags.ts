@@ -18,11 +18,11 @@ export interface TaggedFields {
   tags: Tags;
 }
 
-/** Parts MLflow's tags of a run into our fields and tags; the inverse of tagsFromFields. */
+/** Parts MLflow's tags of a run into our fields and tags; the inverse of tagsFromFields. What it was run from stays a tag, too. */
 export function fieldsFromTags(all: Tags): TaggedFields {
-  const { [fields.name]: name, [fields.note]: note, [fields.source]: source, ...others } = all;
-  const { [fields.parent]: parent, ...tags } = others;
-  return { name: name ?? "", note: note ?? "", source: source ?? "", parent: parent || null, tags };
+  const { [fields.name]: name, [fields.note]: note, [fields.parent]: parent, ...tags } = all;
+  const source = tags[fields.source] ?? "";
+  return { name: name ?? "", note: note ?? "", source, parent: parent || null, tags };
 }
 
 /** Returns the tags by which MLflow knows a run's fields and tags; empty fields have none. */
@@ -30,7 +30,7 @@ export function tagsFromFields({ tags, ...run }: TaggedFields): Tags {
   const named = Object.entries(fields).map(
     ([field, tag]) => [tag, run[field as keyof typeof fields] ?? ""] as const,
   );
-  return { ...tags, ...Object.fromEntries(named.filter(([, value]) => value !== "")) };
+  return { ...Object.fromEntries(named.filter(([, value]) => value !== "")), ...tags };
 }
 
 /** The name of an MLflow tag that says what we keep as a note, of experiments too. */

@@ -1,7 +1,6 @@
 import { TagsSchema, type Tags } from "../../wire/config.ts";
 import { shown } from "../../wire/error.ts";
-import type { Experiment, ExperimentPatch } from "../../wire/experiment.ts";
-import { isId } from "../../wire/id.ts";
+import { NewExperiment, type Experiment, type ExperimentPatch } from "../../wire/experiment.ts";
 import { isName, parse } from "../../wire/parse.ts";
 import type { FoundExperiment, OnSkip } from "./found.ts";
 import { experimentIdFrom } from "./ids.ts";
@@ -61,8 +60,15 @@ function nameOf({ name, id }: FoundExperiment, ownId: string): string {
   return plain === name ? plain : `${plain.slice(0, 200)} ${ownId.slice(0, 8)}`;
 }
 
-const isOfExperiment = (name: string): boolean =>
-  name !== "" && name !== "." && name !== ".." && !isId(name);
+/** Whether an experiment may have a name: not if it could be taken for an id or a path. */
+function isOfExperiment(name: string): boolean {
+  try {
+    parse(NewExperiment, { name });
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Returns a text as one line of at most 250 characters; "" where nothing of it is left. */
 export function plainName(name: string): string {

@@ -241,17 +241,17 @@ class FileStore {
     for await (const { path: key, lines } of this.#metricFiles(folder)) {
       let unreadable = 0;
       let ofDatasets = 0;
-      for await (const line of lines) {
-        if (line === "") continue;
-        const point = parseMetricLine(line);
-        if (!point) {
-          unreadable++;
-          continue;
+      for await (const some of lines)
+        for (const line of some) {
+          const point = parseMetricLine(line);
+          if (!point) {
+            unreadable += Number(line !== "");
+            continue;
+          }
+          if (point.rest.length > 0) ofDatasets++;
+          const lot = lots.add(key, point.step, point.time, point.value);
+          if (lot) yield lot;
         }
-        if (point.rest.length > 0) ofDatasets++;
-        const lot = lots.add(key, point.step, point.time, point.value);
-        if (lot) yield lot;
-      }
       const name = `${key} of run ${run}`;
       if (unreadable)
         this.#skip({ what: "points", name, why: `${unreadable} lines hold no number and time` });
@@ -269,7 +269,7 @@ class FileStore {
   /** The metric files of a folder: small ones are read many at a time, large ones as they are asked for. */
   async *#metricFiles(
     folder: string,
-  ): AsyncGenerator<{ path: string; lines: AsyncIterable<string> | Iterable<string> }> {
+  ): AsyncGenerator<{ path: string; lines: AsyncIterable<string[]> | Iterable<string[]> }> {
     const paths = (await Array.fromAsync(walk(this.#tree, folder))).flatMap(({ path, kind }) =>
       kind === "file" ? path : [],
     );
@@ -320,10 +320,11 @@ class FileStore {
 
   async *#modelMetrics(folder: string): AsyncGenerator<FoundModelMetric> {
     for await (const { path: key, lines } of this.#metricFiles(folder))
-      for await (const line of lines) {
-        const point = parseMetricLine(line);
-        if (point) yield modelMetric(key, point);
-      }
+      for await (const some of lines)
+        for (const line of some) {
+          const point = parseMetricLine(line);
+          if (point) yield modelMetric(key, point);
+        }
   }
 
   async *#trace(folder: string, { id: experiment }: FoundExperiment): AsyncGenerator<FoundTrace> {

@@ -28,13 +28,15 @@ export function parseFloatOfPython(text: string): number | undefined {
   return sign === undefined ? undefined : sign === "-" ? -Infinity : Infinity;
 }
 
-/** Yields a file's lines as they are read, without their ends: LF, or CR LF of a file that went through Windows. */
-export async function* linesOf(file: Blob): AsyncGenerator<string> {
+/** Yields a file's lines as they are read, many at a time, without their ends: LF, or CR LF of a file that went through Windows. */
+export async function* linesOf(file: Blob): AsyncGenerator<string[]> {
   let cut = "";
   for await (const text of file.stream().pipeThrough(new TextDecoderStream())) {
     const lines = (cut + text).split("\n");
     cut = lines.pop()!;
-    for (const line of lines) yield line.endsWith("\r") ? line.slice(0, -1) : line;
+    yield lines.map(withoutReturn);
   }
-  if (cut !== "") yield cut;
+  if (cut !== "") yield [withoutReturn(cut)];
 }
+
+const withoutReturn = (line: string): string => (line.endsWith("\r") ? line.slice(0, -1) : line);

@@ -19,6 +19,7 @@ import { parseFloatOfPython } from "./mlflow-metrics.ts";
 import { spanFromJSON } from "./mlflow-spans.ts";
 import { modelStateFromMlflow, stateFromMlflow } from "./mlflow-state.ts";
 import { fieldsFromTags, noteTag } from "./mlflow-tags.ts";
+import { mapParallel } from "./parallel.ts";
 
 /** How to reach a server of MLflow's. */
 export interface MlflowServerOptions {
@@ -208,11 +209,11 @@ class MlflowServer {
         ...body,
         signal: AbortSignal.timeout(600_000),
       }).catch((error: Error) => error);
-      const isFleeting =
-        response instanceof Error || [408, 429, 500, 502, 503, 504].includes(response.status);
-      if (!isFleeting && (response.ok || response.status === 404)) return response;
-      if (!isFleeting || attempt >= 4)
-        throw await failure(`${method} ${this.#url}${path}`, response);
+      if (!(response instanceof Error) && (response.ok || response.status === 404)) return response;
+      const status = response instanceof Error ? 503 : response.status;
+      // MLflow says 500 to much that will never be otherwise.
+      const attempts = status === 500 ? 2 : [408, 429, 502, 503, 504].includes(status) ? 5 : 1;
+      if (attempt + 1 >= attempts) throw await failure(`${method} ${this.#url}${path}`, response);
       await new Promise((resolve) => setTimeout(resolve, this.#pause(attempt)));
     }
   }
@@ -279,7 +280,12 @@ class MlflowServer {
         order_by: ["attributes.start_time ASC"],
       },
     ))
-      for (const run of runs) yield this.#run(run, experiment);
+      for (const run of runs) {
+        // Only by itself is a run told with the models that it read.
+        const query = { run_id: run.info.run_id ?? run.info.run_uuid, run_uuid: run.info.run_uuid };
+        const one = await this.#json<{ run?: RunJSON }>("GET", "/api/2.0/mlflow/runs/get", query);
+        yield this.#run(one?.run ?? run, experiment);
+      }
   }
 
   #run({ info, data = {}, inputs = {}, outputs = {} }: RunJSON, experiment: string): FoundRun {
@@ -322,18 +328,32 @@ class MlflowServer {
 
   async *#points(run: string, keys: string[]): AsyncGenerator<Points> {
     const lots = new Lots();
-    for (const key of [...new Set(keys)].sort())
-      for await (const { metrics = [] } of this.#pages<{ metrics?: MetricJSON[] }>(
-        "GET",
-        "/api/2.0/mlflow/metrics/get-history",
-        { run_id: run, run_uuid: run, metric_key: key, max_results: "25000" },
-      ))
-        for (const { step, timestamp, value } of metrics) {
-          const lot = lots.add(key, numberOf(step) ?? 0, numberOf(timestamp) ?? 0, valueOf(value));
-          if (lot) yield lot;
-        }
+    const sorted = [...new Set(keys)].sort();
+    // Of most metrics there is one page: some are asked for at a time.
+    for (let at = 0; at < sorted.length; at += 8) {
+      const histories = sorted
+        .slice(at, at + 8)
+        .map((key) => ({ key, pages: this.#history(run, key) }));
+      const first = await mapParallel(histories, ({ pages }) => pages.next());
+      for (const [i, { key, pages }] of histories.entries())
+        for (let page = first[i]!; !page.done; page = await pages.next())
+          for (const { step, timestamp, value } of page.value.metrics ?? []) {
+            const [s, t] = [numberOf(step) ?? 0, numberOf(timestamp) ?? 0];
+            const lot = lots.add(key, s, t, valueOf(value));
+            if (lot) yield lot;
+          }
+    }
     const rest = lots.take();
     if (rest) yield rest;
+  }
+
+  #history(run: string, key: string): AsyncGenerator<{ metrics?: MetricJSON[] }> {
+    return this.#pages("GET", "/api/2.0/mlflow/metrics/get-history", {
+      run_id: run,
+      run_uuid: run,
+      metric_key: key,
+      max_results: "25000",
+    });
   }
 
   /** Files come through the server, wherever it keeps them. */
@@ -463,7 +483,7 @@ class MlflowServer {
     const path = "/api/2.0/mlflow/registered-models/search";
     const seen = new Set<string>();
     // From 3.0 on, prompts are told only when asked for.
-    for (const filter of [undefined, `tags.\`${promptTag}\` = 'true'`])
+    for (const filter of [undefined, promptFilter])
       for await (const { registered_models = [] } of this.#pages<{
         registered_models?: ModelJSON[];
       }>("GET", path, { max_results: "100", ...(filter ? { filter } : {}) }))
@@ -481,15 +501,19 @@ class MlflowServer {
       { name: listed.name },
     );
     const model = one?.registered_model ?? listed; // a list leaves the aliases out
+    const tags = textsOf(model.tags);
+    const isPrompt = tags[promptTag] === "true";
     const quote = model.name.includes("'") ? '"' : "'";
     const versions: FoundVersion[] = [];
     for await (const { model_versions = [] } of this.#pages<{ model_versions?: VersionJSON[] }>(
       "GET",
       "/api/2.0/mlflow/model-versions/search",
-      { filter: `name = ${quote}${model.name}${quote}`, max_results: "1000" },
+      {
+        filter: `name = ${quote}${model.name}${quote}${isPrompt ? ` AND ${promptFilter}` : ""}`,
+        max_results: "1000",
+      },
     ))
       versions.push(...model_versions.map(versionOf));
-    const tags = textsOf(model.tags);
     return {
       kind: "model",
       name: model.name,
@@ -499,12 +523,14 @@ class MlflowServer {
         (model.aliases ?? []).map(({ alias, version }) => [alias, version]),
       ),
       versions: versions.sort((a, b) => Number(a.version) - Number(b.version)),
-      isPrompt: tags[promptTag] === "true",
+      isPrompt,
       created: numberOf(model.creation_timestamp),
       updated: numberOf(model.last_updated_timestamp),
     };
   }
 }
+
+const promptFilter = `tags.\`${promptTag}\` = 'true'`;
 
 async function failure(request: string, answer: Response | Error): Promise<Error> {
   if (answer instanceof Error) return new Error(`${request}: ${answer.message}`, { cause: answer });

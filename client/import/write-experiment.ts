@@ -72,12 +72,13 @@ function isOfExperiment(name: string): boolean {
 
 /** Returns a text as one line of at most 250 characters; "" where nothing of it is left. */
 export function plainName(name: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what goes
   const plain = name
-    .toWellFormed()
+    // eslint-disable-next-line no-control-regex -- control characters are what goes
     .replace(/[\u0000-\u001f\u007f]+/g, " ")
-    .slice(0, 250);
-  return isName(plain.toWellFormed()) ? plain.toWellFormed() : "";
+    .trim()
+    .slice(0, 250)
+    .toWellFormed();
+  return isName(name) ? name : isName(plain) ? plain : "";
 }
 
 /** Returns the tags that may stand here; says what is wrong with the others. */

@@ -10,7 +10,7 @@ import { mergeSummaries, summarize, type Summary } from "../../wire/summary.ts";
 import { maxTime } from "../../wire/time.ts";
 import { gzip, sha256 } from "../bytes.ts";
 import { typeOf } from "../media-type.ts";
-import type { FoundFile, FoundRun, OnSkip, Skip } from "./found.ts";
+import type { FoundFile, FoundRun, OnSkip } from "./found.ts";
 import { hashed, runIdFrom } from "./ids.ts";
 import type { PatientApi } from "./patient.ts";
 import type { ImportReport } from "./report.ts";
@@ -279,31 +279,34 @@ const isSameParam = (here: Params[string], there: Params[string]): boolean =>
 const isTime = (time: number | null): time is number =>
   time !== null && time >= 0 && time <= maxTime;
 
-/** Returns the places of the points that may stand here; says what is wrong with the others, by key. */
-function soundPlaces({ keys, key, step, time }: Points, run: string, onSkip: OnSkip): Uint32Array {
-  const wrong = new Map<string, Skip & { count: number }>();
-  const places = new Uint32Array(key.length);
+/** Returns the places of the points that may stand here; says how many others there are, by key and by what is wrong. */
+function soundPlaces(points: Points, run: string, onSkip: OnSkip): Uint32Array {
+  const wrong = new Map<string, Map<string, number>>();
+  const places = new Uint32Array(points.key.length);
   let n = 0;
-  for (let i = 0; i < key.length; i++) {
-    const why = !isName(keys[key[i]!]!)
-      ? "invalid key"
-      : !Number.isSafeInteger(step[i]!)
-        ? `invalid step: ${step[i]}`
-        : !isTime(time[i]!)
-          ? `invalid time: ${time[i]}`
-          : undefined;
-    if (why === undefined) {
-      places[n++] = i;
-      continue;
+  for (let i = 0; i < places.length; i++) {
+    const why = whyUnsound(points, i);
+    if (why === undefined) places[n++] = i;
+    else {
+      const key = points.keys[points.key[i]!]!;
+      const counts = wrong.get(key) ?? new Map<string, number>();
+      wrong.set(key, counts.set(why, (counts.get(why) ?? 0) + 1));
     }
-    const name = `${shown(keys[key[i]!]!)} of run ${run}`;
-    const said = wrong.get(name) ?? { what: "points", name, why, count: 0 };
-    said.count++;
-    wrong.set(name, said);
   }
-  for (const { count, ...skip } of wrong.values())
-    onSkip({ ...skip, why: `${skip.why} (${count} points)` });
+  for (const [key, counts] of wrong)
+    for (const [why, count] of counts)
+      onSkip({
+        what: "points",
+        name: `${shown(key)} of run ${run}`,
+        why: `${why} (${count} points)`,
+      });
   return places.slice(0, n);
+}
+
+function whyUnsound({ keys, key, step, time }: Points, i: number): string | undefined {
+  if (!isName(keys[key[i]!]!)) return "no key: expected 1 to 250 characters of plain text";
+  if (!(Math.abs(step[i]!) <= Number.MAX_SAFE_INTEGER)) return "a step beyond 2^53";
+  return isTime(time[i]!) ? undefined : "a time before 1970 or after 9999";
 }
 
 /** Returns points with the keys that occur alone. */

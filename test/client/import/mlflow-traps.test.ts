@@ -79,8 +79,8 @@ test("lines that hold no point are counted, and the others are read", async () =
   ]);
 });
 
-test("a metric of a million lines comes in lots, as it is read", async () => {
-  const lines = Array.from({ length: 1_000_000 }, (_, i) => `${1000 + i} ${i / 7} ${i}\n`);
+test("a long metric comes in lots, as it is read", async () => {
+  const lines = Array.from({ length: 200_000 }, (_, i) => `${1000 + i} ${i / 7} ${i}\n`);
   const tree = treeOfFiles([
     ["1/meta.yaml", new Blob([experiment])],
     [`1/${id}/meta.yaml`, new Blob([run])],
@@ -94,7 +94,7 @@ test("a metric of a million lines comes in lots, as it is read", async () => {
         largest = Math.max(largest, lot.key.length);
         sum += lot.step.reduce((a, b) => a + b, 0);
       }
-  expect([count, largest, sum]).toEqual([1_000_000, 10_000, 499_999_500_000]);
+  expect([count, largest, sum]).toEqual([200_000, 10_000, 19_999_900_000]);
 });
 
 test("params and tags are text as it stands; a slash in a key is a folder", async () => {

@@ -5,7 +5,7 @@ import { walk, type Tree } from "./tree.ts";
  * Returns the folder that an artifact URI names, where one of the trees has it: a store that was moved still says where
  * it was written, so of the URI's path each end that still holds the owner's id is tried, the longest first.
  */
-export async function findArtifacts(
+async function findArtifacts(
   uri: string,
   owner: string,
   trees: readonly Tree[],
@@ -36,11 +36,7 @@ function pathOf(uri: string): string {
 }
 
 /** Yields the files of a tree; what is no file is passed over and said. */
-export async function* filesOf(
-  tree: Tree,
-  owner: string,
-  onSkip: OnSkip,
-): AsyncGenerator<FoundFile> {
+async function* filesOf(tree: Tree, owner: string, onSkip: OnSkip): AsyncGenerator<FoundFile> {
   for await (const { path, kind, size } of walk(tree, ""))
     if (kind === "file") yield { path, size, open: () => tree.open(path) };
     else

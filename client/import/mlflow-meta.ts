@@ -33,7 +33,7 @@ export function numberOf(meta: Meta, field: string): number | null {
 }
 
 /** Returns the whole number that a text stands for; null where it stands for none. */
-export function maybeInteger(text: string | null | undefined): number | null {
+function maybeInteger(text: string | null | undefined): number | null {
   const trimmed = text?.trim() ?? "";
   const value = Math.floor(Number(trimmed));
   return trimmed === "" || !Number.isFinite(value) ? null : value;

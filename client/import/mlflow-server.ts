@@ -14,10 +14,9 @@ import type {
   OnSkip,
 } from "./found.ts";
 import { Lots } from "./lots.ts";
-import { promptTag } from "./mlflow-files.ts";
 import { parseFloatOfPython } from "./mlflow-metrics.ts";
 import { spanFromJSON } from "./mlflow-spans.ts";
-import { modelStateFromMlflow, stateFromMlflow } from "./mlflow-state.ts";
+import { modelStateFromMlflow, promptTag, stateFromMlflow } from "./mlflow-state.ts";
 import { fieldsFromTags, noteTag } from "./mlflow-tags.ts";
 import { mapParallel } from "./parallel.ts";
 

@@ -16,9 +16,9 @@ import type {
 } from "./found.ts";
 import { Lots } from "./lots.ts";
 import { artifactsOf, type ArtifactPlaces } from "./mlflow-artifacts.ts";
-import { deletedStage, maybeJSON, promptTag } from "./mlflow-files.ts";
+import { maybeJSON } from "./maybe-json.ts";
 import { spanFromJSON } from "./mlflow-spans.ts";
-import { modelStateFromMlflow, stateFromMlflow } from "./mlflow-state.ts";
+import { deletedStage, modelStateFromMlflow, promptTag, stateFromMlflow } from "./mlflow-state.ts";
 import { fieldsFromTags, noteTag } from "./mlflow-tags.ts";
 import { numberIn, textIn, type Row, type Sqlite } from "./sqlite.ts";
 

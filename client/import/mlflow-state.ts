@@ -27,3 +27,8 @@ export function modelStateFromMlflow(status: string | null | undefined): ModelSt
 
 /** Returns MLflow's number of the state of a logged model. */
 export const modelStateToMlflow = (state: ModelState): number => modelStates.indexOf(state) + 1;
+
+/** MLflow deletes a version by this stage and never shows it again. */
+export const deletedStage = "Deleted_Internal";
+/** The tag by which MLflow tells a prompt, which it keeps as a registered model. */
+export const promptTag = "mlflow.prompt.is_prompt";

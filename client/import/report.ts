@@ -1,7 +1,7 @@
 import type { Skip } from "./found.ts";
 
 /** How much there was of a noun at the source, and how much of it was new here. */
-export interface Count {
+interface Count {
   found: number;
   added: number;
 }

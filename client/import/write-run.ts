@@ -217,7 +217,7 @@ type PlannedRun = NewRun &
   Required<Pick<NewRun, "note">> & { params: Params; tags: Record<string, string> };
 
 /** Returns the request that creates a found run; says what of it cannot stand here. */
-export async function newRunFrom(
+async function newRunFrom(
   found: FoundRun,
   experiment: string,
   onSkip: OnSkip,

@@ -39,7 +39,7 @@ async function assay(
   return { code: code as number, out, err };
 }
 
-const names = ["start", "dev", "demo", "log", "sync", "runs", "points", "get"];
+const names = ["start", "dev", "demo", "log", "sync", "runs", "points", "get", "import", "export"];
 const connectionOptions = ["url", "token"];
 
 test.for(names)(
@@ -76,6 +76,12 @@ test.for([
   [["runs", "--limit", "-1"], "--limit"],
   [["runs", "--limit", "many"], "invalid --limit: many (expected a whole number)"],
   [["get"], "missing run"],
+  [["import"], "missing tracker (expected mlflow)"],
+  [["import", "nonsense"], "unknown tracker: nonsense (expected mlflow)"],
+  [["import", "mlflow"], "missing source"],
+  [["import", "mlflow", "a", "b"], "one source at a time: b"],
+  [["export", "mlflow"], "missing folder"],
+  [["export", "nonsense", "a"], "unknown tracker: nonsense (expected mlflow)"],
   [["sync", "--timeout", "1.5"], "invalid --timeout: 1.5 (expected a whole number)"],
   [["start", "--port", "x"], "invalid --port: x (expected a whole number)"],
 ] as const)("what is typed wrong exits with 2: %j", async ([args, message]) => {

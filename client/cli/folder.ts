@@ -1,11 +1,14 @@
 import { openAsBlob } from "node:fs";
-import { appendFile, mkdir, readdir, realpath, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, realpath, stat, writeFile } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative } from "node:path";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import { pathToFileURL } from "node:url";
 import type { Sink } from "../export/sink.ts";
 import { byName, type Tree, type TreeEntry } from "../import/tree.ts";
+
+/** Files up to this size, in bytes, are read at once. */
+const smallSize = 4_000_000;
 
 /** Returns a folder on disk as a tree. Links are followed where they stay within it. */
 export function folderTree(root: string): Tree {
@@ -25,7 +28,11 @@ export function folderTree(root: string): Tree {
         )
       ).sort(byName);
     },
-    open: (path) => openAsBlob(place(path)),
+    // A Blob of a file refuses to be read once the file is written to, as that of a training that runs may be any moment.
+    open: async (path) =>
+      (await stat(place(path))).size <= smallSize
+        ? new Blob([await readFile(place(path))])
+        : openAsBlob(place(path)),
     within: (folder) => folderTree(place(folder)),
   };
 }

@@ -60,6 +60,7 @@ export async function run(args: string[]): Promise<number> {
     bar.end();
     close();
   }
+  if (report.experiments.found === 0) throw new Error(`no experiments found: ${source}`);
   if (values.json) console.log(JSON.stringify(report));
   else say(report);
   return report.problems.length ? 1 : 0;

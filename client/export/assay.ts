@@ -8,6 +8,7 @@ import type { Run } from "../../wire/run.ts";
 import type { Api } from "../api.ts";
 import type { Found, FoundExperiment, FoundFile, FoundRun, OnSkip } from "../import/found.ts";
 import { experimentIdTag } from "../import/mlflow-tags.ts";
+import { mapParallel } from "../import/parallel.ts";
 import { sourceIdTag } from "../import/write-run.ts";
 
 /** What to read of a server. */
@@ -26,14 +27,14 @@ export async function* readAssay(
   { experiments, onSkip = () => undefined }: AssayOptions = {},
 ): AsyncGenerator<Found> {
   const all = experiments
-    ? await Promise.all(
-        experiments.map((one) =>
-          api.json<Experiment>("GET", `/experiments/${encodeURIComponent(one)}`),
-        ),
+    ? await mapParallel(
+        experiments,
+        (one) => api.json<Experiment>("GET", `/experiments/${encodeURIComponent(one)}`),
+        8,
       )
     : await api.json<Experiment[]>("GET", "/experiments", { query: { archived: "true" } });
   // A run says its parent by our id; what it was elsewhere is known of all runs only then.
-  const listed = await Promise.all(all.map((experiment) => runsOf(api, experiment.id)));
+  const listed = await mapParallel(all, ({ id }) => runsOf(api, id), 8);
   const idOf = new Map(
     listed.flat().map(({ id, [`tags.${sourceIdTag}`]: source }) => [id, source ?? id]),
   );

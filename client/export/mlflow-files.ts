@@ -156,18 +156,19 @@ class FileStoreWriter {
   async run(found: FoundRun): Promise<void> {
     const place = this.#places.get(found.experiment);
     if (!place) throw new Error(`experiment not found: ${found.experiment}`);
-    const folder = `${place.folder}/${found.id}`;
-    const owner = `run ${found.id}`;
+    const id = await this.#idOf(found.id);
+    const folder = `${place.folder}/${id}`;
+    const owner = `run ${id}`;
     const tags = tagsFromFields(found);
     await this.#meta(folder, {
-      artifact_uri: `${this.#sink.uri}/${place.id}/${found.id}/artifacts`,
+      artifact_uri: `${this.#sink.uri}/${place.id}/${id}/artifacts`,
       end_time: found.ended,
       entry_point_name: "",
       experiment_id: place.id,
       lifecycle_stage: found.deleted ? "deleted" : "active",
-      run_id: found.id,
+      run_id: id,
       run_name: found.name,
-      run_uuid: found.id,
+      run_uuid: id,
       source_name: "",
       source_type: 4,
       source_version: "",
@@ -184,17 +185,17 @@ class FileStoreWriter {
     await this.#texts(`${folder}/tags`, tags, "tag", owner);
     await this.#points(`${folder}/metrics`, found);
     await this.#files(`${folder}/artifacts`, found.files(), owner);
-    for (const input of found.inputs) await this.#input(place.folder, found.id, input);
+    for (const input of found.inputs) await this.#input(place.folder, id, input);
     for (const model of found.modelInputs)
-      await this.#meta(`${folder}/inputs/${await hashed([model, found.id])}`, {
+      await this.#meta(`${folder}/inputs/${await hashed([model, id])}`, {
         source_type: "RUN_INPUT",
-        source_id: found.id,
+        source_id: id,
         destination_type: "MODEL_INPUT",
         destination_id: model,
         tags: {},
       });
     for (const { model, step } of found.modelOutputs)
-      await this.#meta(`${folder}/outputs/${model}`, {
+      await this.#meta(`${folder}/outputs/${await this.#idOf(model)}`, {
         source_type: "RUN_OUTPUT",
         source_id: model,
         destination_type: "MODEL_OUTPUT",
@@ -227,10 +228,18 @@ class FileStoreWriter {
       });
   }
 
+  /** An id becomes a folder, so it is one that MLflow takes; of another its hash. */
+  async #idOf(id: string): Promise<string> {
+    return /^[a-zA-Z0-9][\w-]{0,255}$/.test(id) ? id : hashed(["id", id]);
+  }
+
   async #files(folder: string, files: AsyncIterable<FoundFile>, owner: string): Promise<void> {
     await this.#sink.folder(folder);
     for await (const { path, open } of files)
-      if (await this.#write(`${folder}/${path}`, await open(), "file", `${path} of ${owner}`))
+      if (
+        isPath(path) &&
+        (await this.#write(`${folder}/${path}`, await open(), "file", `${path} of ${owner}`))
+      )
         this.#report.files++;
   }
 
@@ -257,15 +266,16 @@ class FileStoreWriter {
   async loggedModel(found: FoundLoggedModel): Promise<void> {
     const place = this.#places.get(found.experiment);
     if (!place) throw new Error(`experiment not found: ${found.experiment}`);
-    const folder = `${place.folder}/models/${found.id}`;
-    const owner = `logged model ${found.id}`;
+    const id = await this.#idOf(found.id);
+    const folder = `${place.folder}/models/${id}`;
+    const owner = `logged model ${id}`;
     await this.#meta(folder, {
-      artifact_location: `${this.#sink.uri}/${place.id}/models/${found.id}/artifacts`,
+      artifact_location: `${this.#sink.uri}/${place.id}/models/${id}/artifacts`,
       creation_timestamp: found.created,
       experiment_id: place.id,
       last_updated_timestamp: found.updated,
       lifecycle_stage: found.deleted ? "deleted" : "active",
-      model_id: found.id,
+      model_id: id,
       model_type: found.type,
       name: found.name,
       source_run_id: found.run,
@@ -298,6 +308,7 @@ class FileStoreWriter {
     await this.#texts(`${folder}/tags`, found.tags, "tag", owner);
     await this.#texts(`${folder}/aliases`, found.aliases, "alias", owner);
     for (const version of found.versions) {
+      if (!/^\d+$/.test(version.version)) continue;
       const place = `${folder}/version-${version.version}`;
       await this.#meta(place, {
         creation_timestamp: version.created,
@@ -324,6 +335,11 @@ class FileStoreWriter {
     }
   }
 }
+
+/** Whether a path stays within its folder; that of a run's file here always does. */
+const isPath = (path: string): boolean =>
+  !path.includes("\\") &&
+  path.split("/").every((name) => name !== "" && name !== "." && name !== "..");
 
 function linesByKey({ keys, key, step, time, value }: Points): Map<string, string[]> {
   const lines = new Map<string, string[]>();

@@ -1,8 +1,6 @@
-import type { Tags } from "../../wire/config.ts";
 import type { Points } from "../../wire/point.ts";
 import type {
   Found,
-  FoundAssessment,
   FoundExperiment,
   FoundFile,
   FoundInput,
@@ -14,10 +12,25 @@ import type {
   OnSkip,
 } from "./found.ts";
 import { Lots } from "./lots.ts";
-import { parseFloatOfPython } from "./mlflow-metrics.ts";
+import {
+  assessmentOf,
+  experimentOf,
+  numberOf,
+  textsOf,
+  valueOf,
+  versionOf,
+  type ExperimentJSON,
+  type Int,
+  type LoggedModelJSON,
+  type MetricJSON,
+  type ModelJSON,
+  type RunJSON,
+  type TraceJSON,
+  type VersionJSON,
+} from "./mlflow-json.ts";
 import { spanFromJSON } from "./mlflow-spans.ts";
 import { modelStateFromMlflow, promptTag, stateFromMlflow } from "./mlflow-state.ts";
-import { fieldsFromTags, noteTag } from "./mlflow-tags.ts";
+import { fieldsFromTags } from "./mlflow-tags.ts";
 import { mapParallel } from "./parallel.ts";
 
 /** How to reach a server of MLflow's. */
@@ -45,14 +58,6 @@ export async function* readMlflowServer(
   yield* server.models();
 }
 
-interface KeyValue {
-  key: string;
-  value?: string;
-}
-
-/** int64 comes as a number from MLflow and as text from servers that speak protobuf's JSON; absent is 0 or none. */
-type Int = number | string | undefined;
-
 type Method = "GET" | "POST";
 
 /** What a request asks for: the query of a GET, the body of a POST. */
@@ -60,109 +65,6 @@ type Fields = Record<string, unknown>;
 
 interface Page {
   next_page_token?: string;
-}
-
-interface ExperimentJSON {
-  experiment_id: string;
-  name: string;
-  lifecycle_stage?: string;
-  creation_time?: Int;
-  tags?: KeyValue[];
-}
-
-interface RunJSON {
-  info: {
-    run_id?: string;
-    run_uuid: string;
-    run_name?: string;
-    status?: string;
-    start_time?: Int;
-    end_time?: Int;
-    lifecycle_stage?: string;
-    artifact_uri?: string;
-  };
-  data?: { metrics?: { key: string }[]; params?: KeyValue[]; tags?: KeyValue[] };
-  inputs?: {
-    dataset_inputs?: {
-      tags?: KeyValue[];
-      dataset: {
-        name: string;
-        digest: string;
-        source_type?: string;
-        source?: string;
-        schema?: string;
-        profile?: string;
-      };
-    }[];
-    model_inputs?: { model_id: string }[];
-  };
-  outputs?: { model_outputs?: { model_id: string; step?: Int }[] };
-}
-
-interface MetricJSON {
-  key: string;
-  value?: number | string;
-  timestamp?: Int;
-  step?: Int;
-  run_id?: string;
-  dataset_name?: string;
-  dataset_digest?: string;
-}
-
-interface LoggedModelJSON {
-  info: {
-    model_id: string;
-    name?: string;
-    status?: string;
-    model_type?: string;
-    source_run_id?: string;
-    creation_timestamp_ms?: Int;
-    last_updated_timestamp_ms?: Int;
-    tags?: KeyValue[];
-  };
-  data?: { params?: KeyValue[]; metrics?: MetricJSON[] };
-}
-
-interface ModelJSON {
-  name: string;
-  description?: string;
-  creation_timestamp?: Int;
-  last_updated_timestamp?: Int;
-  tags?: KeyValue[];
-  aliases?: { alias: string; version: string }[];
-}
-
-interface VersionJSON {
-  version: string;
-  description?: string;
-  current_stage?: string;
-  status?: string;
-  source?: string;
-  run_id?: string;
-  model_id?: string;
-  creation_timestamp?: Int;
-  last_updated_timestamp?: Int;
-  tags?: KeyValue[];
-}
-
-interface TraceJSON {
-  trace_id: string;
-  state?: string;
-  request_time?: string;
-  execution_duration?: string;
-  request_preview?: string;
-  response_preview?: string;
-  tags?: Tags;
-  trace_metadata?: Tags;
-  assessments?: AssessmentJSON[];
-}
-
-interface AssessmentJSON {
-  assessment_name: string;
-  source?: { source_type?: string; source_id?: string };
-  rationale?: string;
-  feedback?: { value?: unknown };
-  expectation?: { value?: unknown; serialized_value?: { value: string } };
 }
 
 class MlflowServer {
@@ -548,55 +450,3 @@ function maybeObject(text: string): object {
     return {};
   }
 }
-
-function experimentOf({ experiment_id, name, tags, ...rest }: ExperimentJSON): FoundExperiment {
-  const { [noteTag]: note = "", ...others } = textsOf(tags);
-  return {
-    kind: "experiment",
-    id: experiment_id,
-    name,
-    note,
-    tags: others,
-    created: numberOf(rest.creation_time),
-    deleted: rest.lifecycle_stage === "deleted",
-  };
-}
-
-function versionOf(version: VersionJSON): FoundVersion {
-  return {
-    version: version.version,
-    description: version.description ?? "",
-    tags: textsOf(version.tags),
-    stage: version.current_stage ?? "None",
-    status: version.status ?? "READY",
-    source: version.source ?? "",
-    run: version.run_id || null,
-    loggedModel: version.model_id || null,
-    created: numberOf(version.creation_timestamp),
-    updated: numberOf(version.last_updated_timestamp),
-  };
-}
-
-function assessmentOf({ assessment_name, source, ...held }: AssessmentJSON): FoundAssessment {
-  const text = held.expectation?.serialized_value?.value;
-  return {
-    name: assessment_name,
-    kind: held.expectation ? "expectation" : held.feedback ? "feedback" : "issue",
-    value:
-      text === undefined
-        ? (held.expectation ?? held.feedback)?.value
-        : (JSON.parse(text) as unknown),
-    rationale: held.rationale ?? null,
-    sourceType: source?.source_type ?? "",
-    source: source?.source_id ?? "",
-  };
-}
-
-const textsOf = (pairs: KeyValue[] | undefined): Tags =>
-  Object.fromEntries((pairs ?? []).map(({ key, value }) => [key, value ?? ""]));
-
-const numberOf = (value: Int): number | null => (value === undefined ? null : Number(value));
-
-/** A value as JSON has it; absent, it is protobuf's 0. */
-const valueOf = (value: number | string | undefined): number =>
-  typeof value === "string" ? (parseFloatOfPython(value) ?? NaN) : (value ?? 0);

@@ -1,6 +1,9 @@
 import { Refusal, type Api, type RequestOptions } from "../api.ts";
 import { backOff, isFinal } from "../retry.ts";
 
+/** How long an answer is waited for, in ms: files may be large and lines slow. */
+const longest = 600_000;
+
 /** How an import asks a server that may be busy or away for a while. */
 export interface Patience {
   /** how often a request is tried in all; defaults to 8, which is about a minute */
@@ -27,7 +30,10 @@ export class PatientApi {
   async json<T>(method: string, path: string, options?: RequestOptions): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#api.json<T>(method, path, options);
+        return await this.#api.json<T>(method, path, {
+          ...options,
+          signal: AbortSignal.timeout(longest),
+        });
       } catch (error) {
         const isRefused = error instanceof Refusal && [401, 403, 407].includes(error.status);
         if (isFinal(error) || isRefused || attempt + 1 >= this.#attempts) throw error;

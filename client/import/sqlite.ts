@@ -3,6 +3,9 @@ import type { Database, SqlValue } from "sql.js";
 /** A row by the names of its columns; those a schema does not have are undefined. */
 export type Row = Record<string, SqlValue | undefined>;
 
+/** The largest file that is held in memory, in bytes: one array can be no larger everywhere. */
+const maxSize = 2_000_000_000;
+
 /** A SQLite database that is only read. */
 export interface Sqlite {
   /** Yields the rows of a query; none where a table it reads is missing. */
@@ -19,6 +22,10 @@ export interface Sqlite {
  * is where a page finds it, Node finds it beside its package. Throws where the bytes are no database.
  */
 export async function openSqlite(file: Blob, { wasm }: { wasm?: string } = {}): Promise<Sqlite> {
+  if (file.size > maxSize)
+    throw new Error(
+      `database is too large to be held in memory: ${file.size} bytes, limit ${maxSize}; a running MLflow server on it can be asked instead`,
+    );
   const { default: initSqlJs } = await import("sql.js");
   const { Database } = await initSqlJs(wasm === undefined ? {} : { locateFile: () => wasm });
   const bytes = new Uint8Array(await file.arrayBuffer());

@@ -1,7 +1,7 @@
 import { emptyPoints, type Points } from "../../wire/point.ts";
 
 /** How much one request carries: points, keys, and characters of keys. */
-const limits = { points: 10_000, keys: 2_000, text: 200_000 };
+const limits = { points: 25_000, keys: 2_000, text: 200_000 };
 
 /** Gathers points, one at a time, into lots that one request can carry. */
 export class Lots {

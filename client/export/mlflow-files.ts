@@ -188,9 +188,9 @@ class FileStoreWriter {
     for (const input of found.inputs) await this.#input(place.folder, id, input);
     for (const model of found.modelInputs)
       await this.#meta(`${folder}/inputs/${await hashed([model, id])}`, {
-        source_type: "RUN_INPUT",
-        source_id: id,
-        destination_type: "MODEL_INPUT",
+        source_type: "MODEL",
+        source_id: model,
+        destination_type: "RUN",
         destination_id: model,
         tags: {},
       });

@@ -158,7 +158,7 @@ async function linksOf(
     if (!source) continue;
     if (textOf(meta, "source_type") === "DATASET")
       inputs.push(...(await inputsFrom(store, folder, source, textsOf(meta, "tags"))));
-    else modelInputs.push(textOf(meta, "destination_id") ?? source);
+    else modelInputs.push(source);
   }
   for (const name of await store.folders(joined(folder, "outputs"))) {
     const meta = await store.meta("output", joined(folder, `outputs/${name}`));

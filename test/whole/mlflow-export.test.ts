@@ -3,6 +3,9 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
+import { folderSink, folderTree } from "../../client/cli/folder.ts";
+import { writeMlflowFiles } from "../../client/export/mlflow-files.ts";
+import { readMlflowFiles } from "../../client/import/mlflow-files.ts";
 import { connect } from "../../client/index.ts";
 import { expectedOf, fixtures } from "../client/import/expected.ts";
 import { assay, serverForTests, temporaryFolder } from "./server.ts";
@@ -43,11 +46,7 @@ describe.runIf(pythons.length)("MLflow opens what is exported", async () => {
   });
 
   test.for(pythons)("%s", async (python) => {
-    const script = join(import.meta.dirname, "mlflow_read.py");
-    const { stdout } = await promisify(execFile)(python, [script, `file://${folder}/store`], {
-      maxBuffer: 100_000_000,
-    });
-    const found = JSON.parse(stdout.trim().split("\n").at(-1)!);
+    const found = await readByMlflow(python, join(folder, "store"));
     const experiments = new Map<string, any>(found.experiments.map((e: any) => [e.name, e]));
     for (const { experiment_id, name, lifecycle_stage, tags } of expected.experiments)
       expect(experiments.get(name)).toEqual({
@@ -93,6 +92,58 @@ describe.runIf(pythons.length)("MLflow opens what is exported", async () => {
     expect(found.logged).toEqual({ loss: 0.5 });
   });
 });
+
+test.runIf(process.env["MLFLOW_3"])(
+  "MLflow 3 opens models, prompts and datasets that are written, too",
+  async () => {
+    const folder = join(temporaryFolder(), "store");
+    await writeMlflowFiles(
+      readMlflowFiles(folderTree(join(fixtures, "mlruns-3"))),
+      folderSink(folder),
+    );
+    const found = await readByMlflow(process.env["MLFLOW_3"]!, folder);
+    const expected = expectedOf("mlruns-3");
+    for (const run of expected.runs)
+      expect(found.runs.find(({ id }: any) => id === run.run_id)).toMatchObject({
+        inputs: expect.arrayContaining(
+          run.inputs.map(({ name, digest, source, tags }: any) => [name, digest, source, tags]),
+        ),
+        model_inputs: run.model_inputs,
+        model_outputs: run.model_outputs.map(({ model_id, step }: any) => [model_id, step]),
+      });
+    for (const { name, description, tags, aliases, versions } of expected.registered_models)
+      expect(found.models[name]).toEqual({
+        description,
+        tags,
+        aliases,
+        versions: versions
+          .map((v: any) => [v.version, v.description, v.tags, v.current_stage, v.source])
+          .reverse(),
+      });
+    const active = expected.logged_models.filter((m: any) => m.lifecycle_stage === "active");
+    expect(found.logged_models.map(([id]: any) => id).sort()).toEqual(
+      active.map(({ model_id }: any) => model_id).sort(),
+    );
+    for (const model of active)
+      expect(found.logged_models.find(([id]: any) => id === model.model_id)).toEqual([
+        model.model_id,
+        model.name,
+        model.status,
+        model.params,
+        model.tags,
+        expect.arrayContaining(model.artifacts.map(({ path }: any) => path.split("/")[0])),
+      ]);
+  },
+);
+
+/** What a Python's MLflow says of a store. */
+async function readByMlflow(python: string, store: string): Promise<any> {
+  const script = join(import.meta.dirname, "mlflow_read.py");
+  const { stdout } = await promisify(execFile)(python, [script, `file://${store}`], {
+    maxBuffer: 100_000_000,
+  });
+  return JSON.parse(stdout.trim().split("\n").at(-1)!);
+}
 
 /** The server keeps the number of a literal, not yet its text: 1.0 comes back as 1. */
 const numbered = (params: Record<string, string>) =>

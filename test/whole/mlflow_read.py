@@ -46,11 +46,31 @@ found = dict(
                 k: [[m.timestamp, m.step, number(m.value)] for m in client.get_metric_history(r.info.run_id, k)]
                 for k in r.data.metrics
             },
+            inputs=[
+                [i.dataset.name, i.dataset.digest, i.dataset.source, {t.key: t.value for t in i.tags}]
+                for i in (r.inputs.dataset_inputs if r.inputs else [])
+            ],
+            model_inputs=[m.model_id for m in getattr(r.inputs, "model_inputs", None) or []],
+            model_outputs=[[m.model_id, m.step] for m in getattr(getattr(r, "outputs", None), "model_outputs", None) or []],
             files=sorted(files(r.info.run_id)) if r.info.lifecycle_stage == "active" else [],
         )
         for r in runs
     ],
     downloaded={r.info.run_id: text(r.info.run_id, "error.txt") for r in runs if r.info.run_name == "failed one"},
+    models={
+        m.name: dict(
+            description=m.description, tags=dict(m.tags), aliases={k: str(v) for k, v in m.aliases.items()},
+            versions=[
+                [str(v.version), v.description, dict(v.tags), v.current_stage, v.source]
+                for v in client.search_model_versions(f"name = '{m.name}'")
+            ],
+        )
+        for m in client.search_registered_models()
+    },
+    logged_models=[
+        [m.model_id, m.name, str(m.status), dict(m.params), dict(m.tags), [f.path for f in client.list_logged_model_artifacts(m.model_id)]]
+        for m in (client.search_logged_models([e.experiment_id for e in experiments]) if hasattr(client, "search_logged_models") else [])
+    ],
     matched=[r.info.run_name for r in client.search_runs([e.experiment_id for e in experiments], "params.lr = '0.1'")],
 )
 mlflow.set_experiment("digits-sweep")

@@ -80,6 +80,10 @@ async function openSource(
   const { readMlflowServer } = await import("../import/mlflow-server.ts");
   if (/^https?:\/\//i.test(source))
     return { found: readMlflowServer(source, { onSkip, authorization: authorization() }), close };
+  if (/^(postgres|mysql|mssql|oracle)\S*:\/\//i.test(source))
+    throw new UsageError(
+      `invalid source: ${source} (of other databases than SQLite, give the address of a running MLflow server)`,
+    );
   const path = resolve(source.replace(/^sqlite:\/\/\/|^file:\/\//, ""));
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new Error(`source not found: ${path}`);

@@ -61,7 +61,12 @@ async function* readExperiment(
 ): AsyncGenerator<Found> {
   const meta = await store.meta("experiment", folder);
   if (!meta) return;
-  const experiment = await experimentOf(store, folder, meta);
+  const id = idIn(meta, ["experiment_id"], folder, /^\d+$/);
+  if (id === undefined) {
+    store.skip({ what: "experiment", name: folder, why: "meta.yaml: no experiment_id" });
+    return;
+  }
+  const experiment = await experimentOf(store, { folder, meta, id });
   yield experiment;
   const names = await store.folders(folder);
   const runs = names.filter((name) => !reserved.includes(name) && !name.startsWith("."));
@@ -76,11 +81,14 @@ async function* readExperiment(
   const known = found.flatMap(({ folder, meta }) => (meta ? [{ folder, meta }] : []));
   const started = ({ meta }: { meta: Meta }) => numberOf(meta, "start_time") ?? 0;
   for (const run of known.sort((a, b) => started(a) - started(b))) {
-    const id = textOf(run.meta, "run_id") ?? textOf(run.meta, "run_uuid") ?? nameOf(run.folder);
-    if (seen.has(id))
-      store.skip({ what: "run", name: run.folder, why: `another run has its id: ${id}` });
-    else yield await readRun(store, { ...run, id }, experiment);
-    seen.add(id);
+    const id = idIn(run.meta, ["run_id", "run_uuid"], run.folder, /^[0-9a-f]{32}$/);
+    const skip = (why: string) => store.skip({ what: "run", name: run.folder, why });
+    if (id === undefined) skip("meta.yaml: no run_id");
+    else if (seen.has(id)) skip(`another run has its id: ${id}`);
+    else {
+      seen.add(id);
+      yield await readRun(store, { ...run, id }, experiment);
+    }
   }
   for (const name of await store.folders(joined(folder, "models")))
     yield* readLoggedModel(store, joined(folder, `models/${name}`), experiment);
@@ -90,10 +98,8 @@ async function* readExperiment(
 
 async function experimentOf(
   store: MlflowStore,
-  folder: string,
-  meta: Meta,
+  { folder, meta, id }: { folder: string; meta: Meta; id: string },
 ): Promise<FoundExperiment> {
-  const id = textOf(meta, "experiment_id") ?? nameOf(folder);
   const { [noteTag]: note = "", ...tags } = await store.texts(joined(folder, "tags"));
   return {
     kind: "experiment",
@@ -227,7 +233,12 @@ async function* pointsIn(store: MlflowStore, run: string, folder: string): Async
   if (rest) yield rest;
 }
 
-const nameOf = (folder: string): string => folder.slice(folder.lastIndexOf("/") + 1);
+/** Returns the id that a meta.yaml holds in the first of these fields that is there, or else its folder's name, where that can be one. */
+function idIn(meta: Meta, fields: string[], folder: string, form: RegExp): string | undefined {
+  const name = folder.slice(folder.lastIndexOf("/") + 1);
+  const held = fields.map((field) => textOf(meta, field)).find((text) => text !== null);
+  return held ?? (form.test(name) ? name : undefined);
+}
 
 /** Before 1.0, MLflow ended each file of a param or tag with a line's end; files of one line that end as Windows ends lines went through it. */
 function withoutEnds(texts: Tags, isOld: boolean): Tags {

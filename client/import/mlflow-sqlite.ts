@@ -119,7 +119,10 @@ class DatabaseStore {
   #run(row: Row, experiment: FoundExperiment): FoundRun {
     const run_uuid = row["run_uuid"];
     const id = textIn(row, "run_uuid")!;
-    const { name, ...fields } = fieldsFromTags(this.#texts("tags", { run_uuid }));
+    const { name, ...fields } = fieldsFromTags({
+      ...tagsOfOldRow(row),
+      ...this.#texts("tags", { run_uuid }),
+    });
     return {
       kind: "run",
       id,
@@ -343,6 +346,24 @@ class DatabaseStore {
       if (count) this.#skip({ what, name: `${count} in all`, why: "there is no such thing here" });
     }
   }
+}
+
+/** Before 1.0, a run's row held what tags hold since; newer rows leave these columns empty. */
+function tagsOfOldRow(row: Row): Tags {
+  if (!row["source_name"]) return {};
+  const columns = {
+    "mlflow.source.name": "source_name",
+    "mlflow.source.type": "source_type",
+    "mlflow.source.git.commit": "source_version",
+    "mlflow.project.entryPoint": "entry_point_name",
+    "mlflow.user": "user_id",
+  };
+  return Object.fromEntries(
+    Object.entries(columns).flatMap(([tag, column]) => {
+      const text = textIn(row, column);
+      return text ? [[tag, text] as const] : [];
+    }),
+  );
 }
 
 const named = (key: string, value: Row[string]): Tags =>

@@ -16,6 +16,8 @@ import type { PatientApi } from "./patient.ts";
 import type { ImportReport } from "./report.ts";
 import { checkedTags, maxNote, plainName } from "./write-experiment.ts";
 
+const maxSource = 2_000;
+
 /** The tag that keeps the id a run had where it comes from, if that can be none here. */
 export const sourceIdTag = "import.id";
 
@@ -229,6 +231,7 @@ async function newRunFrom(
   const started = [found.started, found.ended].find(isTime) ?? 0;
   if (name !== found.name) skip("name", `${shown(found.name)} is ${shown(name)} here`);
   if (!isTime(found.started)) skip("time", `no start: ${found.started}`);
+  if (found.source.length > maxSource) skip("source", `cut to ${maxSource} characters`);
   if (found.note.length > maxNote) skip("note", `cut to ${maxNote} characters`);
   return {
     id,
@@ -243,7 +246,7 @@ async function newRunFrom(
     ),
     note: found.note.toWellFormed().slice(0, maxNote),
     parent: found.parent === null ? null : await runIdFrom(found.parent),
-    source: found.source.toWellFormed().slice(0, 2_000),
+    source: found.source.toWellFormed().slice(0, maxSource),
     started,
   };
 }

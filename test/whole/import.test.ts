@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Api } from "../../client/api.ts";
 import type { Found, FoundExperiment, FoundFile, FoundRun } from "../../client/import/found.ts";
@@ -6,7 +7,8 @@ import { importFound } from "../../client/import/import.ts";
 import { pointsFromJSON } from "../../wire/point.ts";
 import { newId } from "../../wire/id.ts";
 import type { Run } from "../../wire/run.ts";
-import { serverForTests } from "./server.ts";
+import { fixtures } from "../client/import/expected.ts";
+import { assay, serverForTests } from "./server.ts";
 
 const server = await serverForTests();
 const api = new Api(server.url);
@@ -340,4 +342,64 @@ test("ids that can be none here become others, always the same, and parents are 
 test("a server that is not there, or a wrong token, is said at once", async () => {
   const nowhere = importFound(new Api("http://127.0.0.1:1"), stream(experiment()));
   await expect(nowhere).rejects.toThrow("fetch failed");
+});
+
+test("a param that is a number in JSON goes digit for digit; any other stays text", async () => {
+  const sent: string[] = [];
+  const noting: typeof fetch = (input, init) => {
+    if (String(input).endsWith("/runs")) sent.push(String(init!.body));
+    return fetch(input, init);
+  };
+  const numbers = ["1.0", "1e-05", "-0.0", "12345678901234567890", "0.10"];
+  const texts = [
+    "nan",
+    "01",
+    "1.",
+    ".5",
+    "+1",
+    "1e999",
+    "0x10",
+    "1_000",
+    " 1",
+    "True",
+    "",
+    "Infinity",
+  ];
+  const params = Object.fromEntries([...numbers, ...texts].map((text, i) => [`p${i}`, text]));
+  const two = run({ params });
+  await importFound(new Api(server.url, { fetch: noting }), stream(experiment(), two));
+  const body = sent[0]!;
+  const literals = numbers.map((text, i) => `"p${i}":${text}`);
+  const quoted = texts.map((text, i) => `"p${i + numbers.length}":${JSON.stringify(text)}`);
+  expect(body).toContain([...literals, ...quoted].join(","));
+  expect((await there(two.id)).params).toMatchObject({ p0: 1, p1: 1e-5, p5: "nan", p14: "True" });
+});
+
+test("the command line says what was found, what is new, and what was passed over", async () => {
+  const env = { ASSAY_URL: (await serverForTests()).url };
+  const store = join(fixtures, "mlruns");
+  const first = await assay(["import", "mlflow", store], { env });
+  expect([first.code, first.err]).toEqual([0, ""]);
+  expect(first.out.split("\n").slice(0, 6)).toEqual([
+    "experiments          10  10 new",
+    "runs                 30  30 new",
+    "points             3629  3629 new",
+    "files                33  33 new",
+    "",
+    "skipped:",
+  ]);
+  const again = await assay(["import", "mlflow", store], { env });
+  expect(
+    again.out
+      .split("\n")
+      .slice(0, 4)
+      .map((line) => line.split("  ").at(-1)),
+  ).toEqual(["0 new", "0 new", "0 new", "0 new"]);
+  const nothing = await assay(["import", "mlflow", join(fixtures, "mlruns/models")], { env });
+  expect([nothing.code, nothing.err]).toEqual([
+    1,
+    expect.stringMatching(/^assay: no experiments found/),
+  ]);
+  const missing = await assay(["import", "mlflow", "/nowhere/mlruns"], { env });
+  expect([missing.code, missing.err]).toEqual([1, "assay: source not found: /nowhere/mlruns\n"]);
 });

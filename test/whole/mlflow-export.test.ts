@@ -118,7 +118,7 @@ test.runIf(process.env["MLFLOW_3"])(
         aliases,
         versions: versions
           .map((v: any) => [v.version, v.description, v.tags, v.current_stage, v.source])
-          .reverse(),
+          .toReversed(),
       });
     const active = expected.logged_models.filter((m: any) => m.lifecycle_stage === "active");
     expect(found.logged_models.map(([id]: any) => id).sort()).toEqual(

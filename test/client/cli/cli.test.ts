@@ -80,6 +80,7 @@ test.for([
   [["import", "nonsense"], "unknown tracker: nonsense (expected mlflow)"],
   [["import", "mlflow"], "missing source"],
   [["import", "mlflow", "a", "b"], "one source at a time: b"],
+  [["import", "mlflow", "postgresql://u@h/db"], "invalid source: postgresql://u@h/db"],
   [["export", "mlflow"], "missing folder"],
   [["export", "nonsense", "a"], "unknown tracker: nonsense (expected mlflow)"],
   [["sync", "--timeout", "1.5"], "invalid --timeout: 1.5 (expected a whole number)"],

@@ -231,6 +231,21 @@ test("a run of before 1.0 keeps in its meta.yaml what tags hold since, and ends 
   });
 });
 
+test("what has a meta.yaml and no id is no experiment and no run, unless its folder's name is one", async () => {
+  const { experiments, runs, skips } = await read({
+    "digits2/meta.yaml": "name: a registered model\n",
+    "5/meta.yaml": "name: five\n",
+    "1/version-1/meta.yaml": "version: 1\n",
+    [`1/${"c".repeat(32)}/meta.yaml`]: "status: 3\n",
+  });
+  expect(experiments.map(({ id }) => id)).toEqual(["1", "5"]);
+  expect(runs.map(({ id }) => id[0])).toEqual(["c", "0"]);
+  expect(skips.map(({ name, why }) => [name, why])).toEqual([
+    ["1/version-1", "meta.yaml: no run_id"],
+    ["digits2", "meta.yaml: no experiment_id"],
+  ]);
+});
+
 test("the same run twice is read once", async () => {
   const { runs, skips } = await read({ "1/copy/meta.yaml": run });
   expect(runs).toHaveLength(1);
@@ -299,7 +314,15 @@ test("a database of the first schema, without steps, NaN and tags of experiments
   );
   expect(found.experiments).toMatchObject([{ id: "0", name: "Default", created: null, tags: {} }]);
   expect(found.runs).toMatchObject([
-    { id, name: "named by a tag", state: "finished", ended: null, params: { lr: "0.1", none: "" } },
+    {
+      id,
+      name: "named by a tag",
+      state: "finished",
+      ended: null,
+      params: { lr: "0.1", none: "" },
+      source: "train.py",
+      tags: { "mlflow.user": "ana", "mlflow.source.type": "LOCAL" },
+    },
   ]);
   expect(await pointsOf(found.runs[0]!)).toEqual({
     loss: [

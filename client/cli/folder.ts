@@ -1,4 +1,4 @@
-import { openAsBlob } from "node:fs";
+import { openAsBlob, type Dirent } from "node:fs";
 import { appendFile, mkdir, readdir, readFile, realpath, stat, writeFile } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative } from "node:path";
 import { Readable } from "node:stream";
@@ -15,7 +15,7 @@ export function folderTree(root: string): Tree {
   const place = (path: string): string => join(root, ...path.split("/"));
   return {
     async list(folder) {
-      const entries = await readdir(place(folder), { withFileTypes: true }).catch(() => []);
+      const entries = await readdir(place(folder), { withFileTypes: true }).catch(noEntries);
       return (
         await Promise.all(
           entries.map(async (entry): Promise<TreeEntry> => {
@@ -35,6 +35,12 @@ export function folderTree(root: string): Tree {
         : openAsBlob(place(path)),
     within: (folder) => folderTree(place(folder)),
   };
+}
+
+/** A folder that is not there has no entries; one that cannot be read is an error. */
+function noEntries(error: NodeJS.ErrnoException): Dirent[] {
+  if (["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes(error.code ?? "")) return [];
+  throw error;
 }
 
 /** What a link leads to: a stranger's folder must not make us read what lies outside of it. */

@@ -43,7 +43,7 @@ async function* filesOf(tree: Tree, owner: string, onSkip: OnSkip): AsyncGenerat
       onSkip({
         what: "file",
         name: `${owner}/${path}`,
-        why: "is no file of its own, but a link that leads elsewhere",
+        why: "is a link that leads out",
       });
 }
 

@@ -42,25 +42,37 @@ export class MlflowStore {
     return (await this.tree.open(path)).text();
   }
 
-  /** The files below a folder as text, by path; a slash in a key has become a folder. */
+  /** The files below a folder as text, by path; a slash in a key has become a folder. Says which cannot be read. */
   async texts(folder: string): Promise<Tags> {
-    const paths = (await Array.fromAsync(walk(this.tree, folder))).flatMap(({ path, kind }) =>
-      kind === "file" ? path : [],
-    );
-    const entries = await mapParallel(
-      paths,
-      async (path) => [path, await this.text(joined(folder, path))] as const,
-    );
-    return Object.fromEntries(entries);
+    const entries = await mapParallel(await this.#filesBelow(folder), async (path) => {
+      try {
+        return [[path, await this.text(joined(folder, path))] as const];
+      } catch (error) {
+        this.skip({ what: "file", name: joined(folder, path), why: (error as Error).message });
+        return [];
+      }
+    });
+    return Object.fromEntries(entries.flat());
+  }
+
+  async #filesBelow(folder: string): Promise<string[]> {
+    const paths: string[] = [];
+    try {
+      for await (const { path, kind } of walk(this.tree, folder))
+        if (kind === "file") paths.push(path);
+        else
+          this.skip({ what: "file", name: joined(folder, path), why: "is a link that leads out" });
+    } catch (error) {
+      this.skip({ what: "folder", name: folder, why: (error as Error).message });
+    }
+    return paths;
   }
 
   /** The metric files of a folder: small ones are read many at a time, large ones as they are asked for. */
   async *metricFiles(
     folder: string,
   ): AsyncGenerator<{ path: string; lines: AsyncIterable<string[]> | Iterable<string[]> }> {
-    const paths = (await Array.fromAsync(walk(this.tree, folder))).flatMap(({ path, kind }) =>
-      kind === "file" ? path : [],
-    );
+    const paths = await this.#filesBelow(folder);
     for (let at = 0; at < paths.length; at += 64) {
       const some = await mapParallel(paths.slice(at, at + 64), async (path) => {
         const file = await this.tree.open(joined(folder, path));

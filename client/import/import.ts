@@ -1,11 +1,10 @@
 import { shown } from "../../wire/error.ts";
-import type { Api } from "../api.ts";
-import { Refusal } from "../api.ts";
+import { Refusal, type Api } from "../api.ts";
 import { isFinal } from "../retry.ts";
-import type { Found, FoundRun } from "./found.ts";
+import type { Found, FoundExperiment, FoundRun, Skip } from "./found.ts";
 import { PatientApi, type Patience } from "./patient.ts";
 import { emptyReport, type ImportReport } from "./report.ts";
-import { writeExperiment, type WrittenExperiment } from "./write-experiment.ts";
+import { writeExperiment } from "./write-experiment.ts";
 import { RunWriter } from "./write-run.ts";
 
 /** How to import. */
@@ -15,9 +14,6 @@ export interface ImportOptions extends Patience {
   /** the report that is added to: give it to what reads the source, too */
   report?: ImportReport;
 }
-
-/** How many runs are written at a time. */
-const atOnce = 4;
 
 /**
  * Writes what a reader found to a server. Importing again adds what is new at the source and changes nothing else; one
@@ -30,62 +26,102 @@ export async function importFound(
   { onProgress = () => undefined, report = emptyReport(), ...patience }: ImportOptions = {},
 ): Promise<ImportReport> {
   await api.request("GET", "/health"); // a server that is not there is said at once
-  const server = new PatientApi(api, patience);
-  const experiments = new Map<string, WrittenExperiment>();
-  const names = new Set<string>();
-  const active = new Set<Promise<void>>();
-  let failure: { error: unknown } | undefined;
-  const fail = (error: unknown): void => void (failure ??= { error });
-  const attempt = async (what: string, name: string, act: () => Promise<void>): Promise<void> => {
-    try {
-      await act();
-    } catch (error) {
-      const isOurs = isFinal(error) || !(error instanceof Refusal || error instanceof TypeError);
-      if (!isOurs) throw error;
-      report.problems.push({ what, name, why: (error as Error).message });
-    }
-    onProgress(report);
-  };
-  const begin = async (run: FoundRun, experiment: string): Promise<void> => {
-    const writer = new RunWriter(server, run, report);
-    // Runs are opened in their order, which their numbers follow; the rest may overlap.
-    let isOpen = false;
-    await attempt("run", run.id, async () => {
-      await writer.open(experiment);
-      isOpen = true;
-    });
-    if (!isOpen) return;
-    const filling = attempt("run", run.id, () => writer.fill())
-      .catch(fail)
-      .finally(() => active.delete(filling));
-    active.add(filling);
-    if (active.size >= atOnce) await Promise.race(active);
-  };
+  const importer = new Importer(new PatientApi(api, patience), report, onProgress);
   try {
     for await (const one of found) {
-      if (failure) break;
-      if (one.kind === "experiment") {
-        report.experiments.found++;
-        await attempt("experiment", shown(one.name), async () => {
-          const written = await writeExperiment(server, one, names, (skip) =>
-            report.skipped.push(skip),
-          );
-          experiments.set(one.id, written);
-          if (written.isNew) report.experiments.added++;
-        });
-      } else if (one.kind === "run") {
-        report.runs.found++;
-        const experiment = experiments.get(one.experiment);
-        if (experiment) await begin(one, experiment.id);
-        else report.problems.push({ what: "run", name: one.id, why: "its experiment is not here" });
-        sayLinks(one, report);
-      } else report.skipped.push({ ...unkept(one), why: "the server has no place for it yet" });
+      await importer.add(one);
+      if (importer.hasFailed) break;
     }
   } finally {
-    await Promise.all(active);
+    await importer.settle();
   }
-  if (failure) throw failure.error;
   return report;
+}
+
+/** How many runs are filled at a time. */
+const atOnce = 4;
+
+class Importer {
+  readonly #server: PatientApi;
+  readonly #report: ImportReport;
+  readonly #onProgress: (report: ImportReport) => void;
+  readonly #experiments = new Map<string, string>();
+  readonly #names = new Set<string>();
+  readonly #filling = new Set<Promise<void>>();
+  #failure: { error: unknown } | undefined;
+
+  constructor(
+    server: PatientApi,
+    report: ImportReport,
+    onProgress: (report: ImportReport) => void,
+  ) {
+    this.#server = server;
+    this.#report = report;
+    this.#onProgress = onProgress;
+  }
+
+  /** Whether the server gave up on us while a run was being filled; `settle` throws why. */
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  async add(one: Found): Promise<void> {
+    if (one.kind === "experiment") await this.#experiment(one);
+    else if (one.kind === "run") await this.#run(one);
+    else this.#report.skipped.push({ ...unkept(one), why: "the server has no place for it yet" });
+  }
+
+  async #experiment(one: FoundExperiment): Promise<void> {
+    this.#report.experiments.found++;
+    await this.#attempt("experiment", shown(one.name), async () => {
+      const skip = (skip: Skip): void => void this.#report.skipped.push(skip);
+      const { id, isNew } = await writeExperiment(this.#server, one, this.#names, skip);
+      this.#experiments.set(one.id, id);
+      if (isNew) this.#report.experiments.added++;
+    });
+  }
+
+  /** Runs are opened one after the other, as their numbers follow that order; they are filled several at a time. */
+  async #run(one: FoundRun): Promise<void> {
+    this.#report.runs.found++;
+    sayLinks(one, this.#report);
+    const experiment = this.#experiments.get(one.experiment);
+    if (experiment === undefined) {
+      this.#report.problems.push({ what: "run", name: one.id, why: "its experiment is not here" });
+      return;
+    }
+    const writer = new RunWriter(this.#server, one, this.#report);
+    if (!(await this.#attempt("run", one.id, () => writer.open(experiment)))) return;
+    const filling = this.#attempt("run", one.id, () => writer.fill())
+      .then(
+        () => undefined,
+        (error: unknown) => void (this.#failure ??= { error }),
+      )
+      .finally(() => this.#filling.delete(filling));
+    this.#filling.add(filling);
+    if (this.#filling.size >= atOnce) await Promise.race(this.#filling);
+  }
+
+  /** Waits for what is under way; throws where the server is away or refuses us. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#filling);
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  /** Whether an act succeeds. What is wrong with the source or refused of it is noted; what is wrong with the server is thrown. */
+  async #attempt(what: string, name: string, act: () => Promise<void>): Promise<boolean> {
+    try {
+      await act();
+      return true;
+    } catch (error) {
+      const isOfServer = error instanceof Refusal || error instanceof TypeError;
+      if (isOfServer && !isFinal(error)) throw error;
+      this.#report.problems.push({ what, name, why: (error as Error).message });
+      return false;
+    } finally {
+      this.#onProgress(this.#report);
+    }
+  }
 }
 
 /** What of a run the server has no place for yet. */

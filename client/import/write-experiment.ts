@@ -8,7 +8,7 @@ import { experimentIdTag } from "./mlflow-tags.ts";
 import type { PatientApi } from "./patient.ts";
 
 /** An experiment here that stands for one found elsewhere. */
-export interface WrittenExperiment {
+interface WrittenExperiment {
   id: string;
   isNew: boolean;
 }

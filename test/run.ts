@@ -6,36 +6,44 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const cache = join(root, ".cache");
-const python = join(cache, "venv/bin/python");
-const packages = [
-  "polars==2.1.0",
-  "pyarrow==26.0.1",
-  "pandas==3.1.1",
-  "duckdb==2.0.0",
-  "fsspec==2026.9.0",
-  "aiohttp==3.14.5",
-];
-const mlflows = { MLFLOW_2: ["mlflow-skinny==2.22.5"], MLFLOW_3: ["mlflow==3.17.2"] };
+/** What tests need of Python, each in a folder of its own: the packages, and what to import to see whether they are there. */
+const environments = {
+  PYTHON: {
+    folder: "venv",
+    packages: [
+      "polars==2.1.0",
+      "pyarrow==26.0.1",
+      "pandas==3.1.1",
+      "duckdb==2.0.0",
+      "fsspec==2026.9.0",
+      "aiohttp==3.14.5",
+    ],
+    names: "polars, pyarrow, pandas, duckdb, fsspec, aiohttp",
+  },
+  MLFLOW3: {
+    folder: "mlflow3",
+    packages: ["mlflow==3.17.2", "psutil==7.2.2"],
+    names: "mlflow, sklearn, pandas, matplotlib, PIL, psutil",
+  },
+  MLFLOW2: { folder: "mlflow2", packages: ["mlflow-skinny==2.22.5"], names: "mlflow" },
+};
+type Environment = (typeof environments)[keyof typeof environments];
 mkdirSync(cache, { recursive: true });
 
 run(process.execPath, ["build.ts"]);
 const chromium = findChromium() ?? installChromium();
-const readers = hasPackages(python, packages) || installPackages(python, packages);
-const mlflowPythons = Object.fromEntries(
-  Object.entries(mlflows).map(([name, wanted]) => {
-    const own = join(cache, name.toLowerCase(), "bin/python");
-    return [name, hasPackages(own, wanted) || installPackages(own, wanted) ? own : ""];
-  }),
+const pythons = Object.fromEntries(
+  Object.entries(environments).map(([name, it]) => [
+    name,
+    isThere(it) || install(it) ? pythonOf(it) : "",
+  ]),
 );
 if (!chromium)
   console.log(
     "skipped: tests in Chromium (none found, and this user may not install it; set CHROMIUM to its path)",
   );
-if (!readers)
-  console.log("skipped: tests with Python's readers (no python3 with venv, or no package index)");
-
-if (!Object.values(mlflowPythons).every(Boolean))
-  console.log("skipped: tests with MLflow (no python3 with venv, or no package index)");
+for (const [name, path] of Object.entries(pythons))
+  if (!path) console.log(`skipped: tests with ${name} (no python3 with venv, or no package index)`);
 
 const report = join(cache, "report.json");
 const vitest = spawnSync(
@@ -54,8 +62,7 @@ const vitest = spawnSync(
     env: {
       ...process.env,
       CHROMIUM: chromium ?? "",
-      PYTHON: readers ? python : "",
-      ...mlflowPythons,
+      ...pythons,
       WRANGLER_SEND_METRICS: "false",
       CLOUDFLARE_CF_FETCH_ENABLED: "false",
       WRANGLER_LOG_PATH: join(cache, "wrangler"),
@@ -97,25 +104,24 @@ function installChromium(): string | undefined {
   return findChromium();
 }
 
-/** Whether a Python has packages, each given as name==version. */
-function hasPackages(python: string, wanted: string[]): boolean {
-  const check = "import sys, importlib.metadata as m; [m.distribution(n) for n in sys.argv[1:]]";
-  const names = wanted.map((one) => one.split("==")[0]!);
-  return existsSync(python) && spawnSync(python, ["-c", check, ...names]).status === 0;
+function pythonOf({ folder }: Environment): string {
+  return join(cache, folder, "bin/python");
 }
 
-/** Makes the virtual environment that a Python is of, and installs packages into it. */
-function installPackages(python: string, wanted: string[]): boolean {
-  const venv = () => run("python3", ["-m", "venv", join(python, "../..")], true);
+function isThere(it: Environment): boolean {
+  const python = pythonOf(it);
+  return existsSync(python) && spawnSync(python, ["-c", `import ${it.names}`]).status === 0;
+}
+
+function install(it: Environment): boolean {
+  const venv = () => run("python3", ["-m", "venv", join(cache, it.folder)], true);
   if (
     !venv() &&
     !(mayInstall() && run("apt-get", ["install", "-y", "-qq", "python3-venv"], true) && venv())
   )
     return false;
-  return (
-    run(python, ["-m", "pip", "install", "-q", "--disable-pip-version-check", ...wanted], true) &&
-    hasPackages(python, wanted)
-  );
+  const pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
+  return run(pythonOf(it), [...pip, ...it.packages], true) && isThere(it);
 }
 
 const mayInstall = (): boolean => process.getuid?.() === 0 && existsSync("/usr/bin/apt-get");

@@ -11,7 +11,7 @@ import { expectedOf, fixtures } from "../client/import/expected.ts";
 import { assay, serverForTests, temporaryFolder } from "./server.ts";
 
 /** Pythons with MLflow, each "" where it is missing and its tests are left out. */
-const pythons = [process.env["MLFLOW_2"] ?? "", process.env["MLFLOW_3"] ?? ""].filter(Boolean);
+const pythons = [process.env["MLFLOW2"] ?? "", process.env["MLFLOW3"] ?? ""].filter(Boolean);
 
 describe.runIf(pythons.length)("MLflow opens what is exported", async () => {
   const server = await serverForTests();
@@ -93,7 +93,7 @@ describe.runIf(pythons.length)("MLflow opens what is exported", async () => {
   });
 });
 
-test.runIf(process.env["MLFLOW_3"])(
+test.runIf(process.env["MLFLOW3"])(
   "MLflow 3 opens models, prompts and datasets that are written, too",
   async () => {
     const folder = join(temporaryFolder(), "store");
@@ -101,7 +101,7 @@ test.runIf(process.env["MLFLOW_3"])(
       readMlflowFiles(folderTree(join(fixtures, "mlruns-3"))),
       folderSink(folder),
     );
-    const found = await readByMlflow(process.env["MLFLOW_3"]!, folder);
+    const found = await readByMlflow(process.env["MLFLOW3"]!, folder);
     const expected = expectedOf("mlruns-3");
     for (const run of expected.runs)
       expect(found.runs.find(({ id }: any) => id === run.run_id)).toMatchObject({

@@ -9,7 +9,7 @@ import { comparable } from "../client/import/comparable.ts";
 import { fixtures } from "../client/import/expected.ts";
 import { assay, serverForTests, start, temporaryFolder } from "./server.ts";
 
-const python = process.env["MLFLOW_3"] ?? "";
+const python = process.env["MLFLOW3"] ?? "";
 
 describe.runIf(python)("a running MLflow server", async () => {
   const folder = temporaryFolder();

@@ -1,7 +1,8 @@
-import { ApiError, shown } from "../wire/error.ts";
+import { shown } from "../wire/error.ts";
 import { maxFile } from "../wire/file.ts";
 import { arrowType, pointsToIPC } from "../wire/point-ipc.ts";
 import { Refusal, type Api, type RequestOptions } from "./api.ts";
+import { gzip, sha256 } from "./bytes.ts";
 import {
   operationRecord,
   readRecords,
@@ -10,6 +11,7 @@ import {
   type Operation,
 } from "./journal/journal.ts";
 import { planCut, type Cut, type OperationOf } from "./plan.ts";
+import { backOff, isFinal } from "./retry.ts";
 
 /** The least time between two rounds of requests of a run that is logging, in ms. */
 const interval = 500;
@@ -367,32 +369,7 @@ const isEmpty = (cut: Cut): boolean =>
   !cut.finish &&
   cut.lines.length + cut.files.length === 0;
 
-/** Whether asking again cannot help. A wrong token can be mended while the run goes on; so can a proxy in between. */
-function isFinal(error: unknown): error is ApiError {
-  return (
-    error instanceof ApiError &&
-    error.status >= 400 &&
-    error.status < 500 &&
-    (error.code !== "INTERNAL_ERROR" || error.status === 413) && // else a proxy says it, not Assay
-    ![401, 403, 407, 408, 425, 429].includes(error.status)
-  );
-}
-
-/** Half a second, doubled at each attempt up to 30 s, of which a random half is taken off: clients must not retry in step. */
-const backOff = (attempt: number): number =>
-  Math.min(500 * 2 ** attempt, 30_000) * (0.5 + Math.random() / 2);
-
 function reason(error: unknown): string {
   const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
   return cause?.code ?? cause?.message ?? message;
-}
-
-async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
-  const stream = new Blob([bytes as BlobPart]).stream().pipeThrough(new CompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-async function sha256(bytes: ArrayBuffer): Promise<string> {
-  const hash = await crypto.subtle.digest("SHA-256", bytes);
-  return Array.from(new Uint8Array(hash), (b) => b.toString(16).padStart(2, "0")).join("");
 }

@@ -7,6 +7,7 @@ import type { EndState } from "../wire/run.ts";
 import { maxTime } from "../wire/time.ts";
 import type { Delivery } from "./delivery.ts";
 import { operationRecord, type Journal, type Operation } from "./journal/journal.ts";
+import { typeOf } from "./media-type.ts";
 import { Tape } from "./tape.ts";
 
 /** What `finish` resolves to. */
@@ -359,32 +360,6 @@ const relative = (path: string): string =>
   /^([./\\]|[a-z]:)/i.test(path.replace(/^\.\//, ""))
     ? path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1)
     : path.replace(/^\.\//, "");
-
-const types: Record<string, string> = {
-  png: "image/png",
-  jpg: "image/jpeg",
-  jpeg: "image/jpeg",
-  gif: "image/gif",
-  webp: "image/webp",
-  svg: "image/svg+xml",
-  csv: "text/csv",
-  tsv: "text/tab-separated-values",
-  txt: "text/plain",
-  log: "text/plain",
-  md: "text/markdown",
-  json: "application/json",
-  html: "text/html",
-  parquet: "application/vnd.apache.parquet",
-  arrow: "application/vnd.apache.arrow.file",
-  mp4: "video/mp4",
-  wav: "audio/wav",
-  mp3: "audio/mpeg",
-};
-
-function typeOf(path: string, content: unknown): string {
-  if (content instanceof Blob && content.type) return content.type;
-  return types[path.slice(path.lastIndexOf(".") + 1).toLowerCase()] ?? "application/octet-stream";
-}
 
 /** Waits for a promise, but no longer than `ms`; meanwhile the process stays alive, as the timers of a delivery let it end. */
 async function within(ms: number, promise: Promise<void>): Promise<void> {

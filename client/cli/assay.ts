@@ -22,6 +22,8 @@ const commands: Record<string, () => Promise<Command>> = {
   undo: () => import("./undo.ts"),
   points: () => import("./points.ts"),
   get: () => import("./get.ts"),
+  import: () => import("./import.ts"),
+  export: () => import("./export.ts"),
 };
 
 /** Exit codes: 0 done, 1 it could not be done, 2 the command was typed wrong. */

@@ -39,7 +39,20 @@ async function assay(
   return { code: code as number, out, err };
 }
 
-const names = ["start", "dev", "demo", "log", "sync", "runs", "change", "undo", "points", "get"];
+const names = [
+  "start",
+  "dev",
+  "demo",
+  "log",
+  "sync",
+  "runs",
+  "change",
+  "undo",
+  "points",
+  "get",
+  "import",
+  "export",
+];
 const connectionOptions = ["url", "token"];
 
 test.for(names)(
@@ -83,6 +96,13 @@ test.for([
   [["change", "x", "--tag", "y"], "invalid --tag: y (expected name=value)"],
   [["undo"], "missing change"],
   [["undo", "x", "y"], "one change at a time"],
+  [["import"], "missing tracker (expected mlflow)"],
+  [["import", "nonsense"], "unknown tracker: nonsense (expected mlflow)"],
+  [["import", "mlflow"], "missing source"],
+  [["import", "mlflow", "a", "b"], "one source at a time: b"],
+  [["import", "mlflow", "postgresql://u@h/db"], "invalid source: postgresql://u@h/db"],
+  [["export", "mlflow"], "missing folder"],
+  [["export", "nonsense", "a"], "unknown tracker: nonsense (expected mlflow)"],
   [["sync", "--timeout", "1.5"], "invalid --timeout: 1.5 (expected a whole number)"],
   [["start", "--port", "x"], "invalid --port: x (expected a whole number)"],
 ] as const)("what is typed wrong exits with 2: %j", async ([args, message]) => {

@@ -1,10 +1,11 @@
 /**
- * One thing that is known of a run: a plain one such as `state`, or a param, tag or metric by its key. A metric's key may
+ * One thing that is known of a run: a plain one such as `state`, or a param, tag or metric by its key, or the name, digest
+ * or context of the datasets it read, of which any may be meant: filters alone ask for these. A metric's key may
  * end in a statistic, `loss.min`: the metric whose own key is just that is meant before the statistic of `loss`, for
  * each run by itself.
  */
 export interface Field {
-  kind: "plain" | "params" | "tags" | "metrics";
+  kind: "plain" | "params" | "tags" | "metrics" | "datasets";
   key: string;
   /** as MLflow means it: a param is text, by the very text that was logged, and a metric's key has no statistic */
   strict?: true;
@@ -72,6 +73,8 @@ const kinds: Record<string, Field["kind"]> = {
   tag: "tags",
   metrics: "metrics",
   metric: "metrics",
+  datasets: "datasets",
+  dataset: "datasets",
   attributes: "plain",
   attribute: "plain",
   attr: "plain",
@@ -103,6 +106,7 @@ export function fieldFromName(name: string): Field | undefined {
   const kind = own(kinds, name.slice(0, Math.max(dot, 0)));
   const key = name.slice(dot + 1);
   if (!kind || kind === "plain") return plainField(kind ? key : name);
+  if (kind === "datasets" && !["name", "digest", "context"].includes(key)) return undefined;
   return key === "" ? undefined : { kind, key };
 }
 

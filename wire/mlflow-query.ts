@@ -454,6 +454,7 @@ export function fieldFromMlflow({ kind, key }: MlflowField): Field {
   if (kind === "metric") return { kind: "metrics", key, strict: true };
   if (kind === "parameter") return { kind: "params", key, strict: true };
   if (kind === "tag") return { kind: "tags", key };
+  if (kind === "dataset") return { kind: "datasets", key };
   const field = kind === "attribute" ? plainField(key) : undefined;
   if (!field) throw new ApiError("NOT_IMPLEMENTED", `runs are not searched by ${kind}.${key}`);
   return field;

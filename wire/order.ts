@@ -27,6 +27,7 @@ export function parseOrder(text: string): OrderTerm[] {
     const name = words.slice(0, direction?.index).trimEnd();
     const field = parseField(name);
     if (!field) throw invalid(`unknown field ${shown(name)}`);
+    if (field.kind === "datasets") throw invalid(`a run may have several: ${shown(name)}`);
     return { field, descending: direction?.[1]!.toLowerCase() === "desc" };
   });
 }

@@ -52,6 +52,7 @@ export function fieldReader(
     const read = own(plain, key)?.[1];
     return read && ((run) => read(run, experimentName(run.experiment)));
   }
+  if (kind === "datasets") return undefined;
   if (kind === "tags") return (run) => own(run.tags, key);
   if (kind === "params") return (run) => own(run.params, key);
   const other = statisticOf(field);

@@ -281,7 +281,7 @@ test.for([40, 90])("a chain of %d clauses is said whole", async (length) => {
 
 test.for([
   ["artifact_uri LIKE 'x%'", "runs are not searched by artifact_uri"],
-  ["dataset.name = 'x'", "runs are not searched by dataset.name"],
+  ["dataset.name = 'x'", "runs are not searched by datasets.name"],
 ])("%s is refused", ([where, message]) => {
   expect(() => whereSQL(filterFromMlflow(parseMlflowWhere("run", where!)), boundTo("?1"))).toThrow(
     message,

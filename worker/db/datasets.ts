@@ -1,3 +1,6 @@
+import { testOf } from "../../wire/comparison.ts";
+import type { Field } from "../../wire/field.ts";
+import type { Filter } from "../../wire/filter.ts";
 import { ApiError } from "../../wire/error.ts";
 import { workspace } from "../env.ts";
 import { digestOf, logChange, now } from "./events.ts";
@@ -144,7 +147,7 @@ export async function selectDatasetUses(
 }
 
 /** Returns the row numbers of the runs of experiments that read a dataset for which `test` holds. */
-export async function selectDatasetRuns(
+async function selectDatasetRuns(
   db: D1Database,
   experiments: string[],
   test: (dataset: Omit<RunDataset, "type" | "source" | "schema" | "profile">) => boolean,
@@ -160,3 +163,38 @@ export async function selectDatasetRuns(
     .filter(({ name, digest, tags }) => test({ name, digest, tags: JSON.parse(tags) }))
     .map(({ run }) => run);
 }
+
+/** The tag of a run's use of a dataset that says as what it read it: MLflow's word. */
+export const contextTag = "mlflow.data.context";
+
+/**
+ * Returns a filter in which what it asks of datasets is put as which runs, by their row numbers: those that read a dataset
+ * for which the clause holds. Like a missing value, none at all makes a comparison false, and IS NULL true.
+ */
+export async function withoutDatasets(
+  db: D1Database,
+  experiments: string[],
+  filter: Filter,
+): Promise<Filter> {
+  if (filter.type === "contains") return filter;
+  if (filter.type === "not")
+    return { type: "not", filter: await withoutDatasets(db, experiments, filter.filter) };
+  if (filter.type !== "compare") {
+    const filters: Filter[] = [];
+    for (const part of filter.filters) filters.push(await withoutDatasets(db, experiments, part));
+    return { type: filter.type, filters };
+  }
+  const { field, operator } = filter;
+  if (field.kind !== "datasets") return filter;
+  const test = testOf(operator === "IS NULL" ? { operator: "IS NOT NULL", values: [] } : filter);
+  const values = await selectDatasetRuns(db, experiments, ({ name, digest, tags }) => {
+    const context = tags.find(({ key }) => key === contextTag)?.value;
+    const value = { name, digest, context }[field.key];
+    return value !== undefined && test(value);
+  });
+  const isIn: Filter = { ...filter, field: rowNumber, operator: "IN", values };
+  return operator === "IS NULL" ? { type: "not", filter: isIn } : isIn;
+}
+
+/** A run's row number, which no filter can be written of. */
+export const rowNumber: Field = { kind: "plain", key: "no" };

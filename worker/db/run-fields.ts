@@ -31,6 +31,7 @@ export interface Source {
 const experimentName = "(SELECT name FROM experiments AS e WHERE e.id = runs.experiment)";
 
 const plain: Record<string, string> = {
+  no: "runs.no",
   id: "runs.id",
   name: "runs.name",
   number: "runs.number",
@@ -76,7 +77,7 @@ export function sourceOf(
     };
   }
   const value = key === "artifact_uri" ? artifactURI : plain[key];
-  if (value === undefined)
+  if (value === undefined || kind === "datasets")
     throw new ApiError("NOT_IMPLEMENTED", `runs are not searched by ${fieldName(field)}`);
   const type = plainTypeOf(field);
   if (type === "text") return textSource(value);

@@ -9,6 +9,7 @@ import { sortedRows } from "../../wire/sort.ts";
 import { workspace, type Stores } from "../env.ts";
 import { blockTable, columnNames, concatTables, valueAt } from "../run-block.ts";
 import { boundTo } from "./bound.ts";
+import { rowNumber, withoutDatasets } from "./datasets.ts";
 import { now } from "./events.ts";
 import { Block, selectBlocks, type BlockRow } from "./run-blocks.ts";
 import { readCells } from "./run-cells.ts";
@@ -68,14 +69,19 @@ const started: Field = { kind: "plain", key: "started" };
  * for the cells of a run that changes while they are read.
  */
 export async function findRuns(stores: Stores, question: RunsQuestion): Promise<FoundRuns> {
-  const { experiments, filter, order = [], limit = Infinity, after, archived, since } = question;
+  const { experiments, order = [], limit = Infinity, after, archived, since } = question;
   const { DB, FILES } = stores;
   const ids = experiments.map(({ id }) => id);
+  const filter = question.filter && (await withoutDatasets(DB, ids, question.filter));
   const names = new Map(experiments.map(({ id, name }) => [id, name]));
   const experimentName = (id: string) => names.get(id) ?? id;
   const [found, changed, inDatabase, clock] = await DB.batch<
     BlockRow & LooseRow & { block: number; now: number }
-  >([...selectBlocks(DB, ids), selectLoose(DB, ids, question), DB.prepare(`SELECT ${now} AS now`)]);
+  >([
+    ...selectBlocks(DB, ids),
+    selectLoose(DB, ids, { ...question, filter }),
+    DB.prepare(`SELECT ${now} AS now`),
+  ]);
   const blocks: Block[] = [];
   if (!since)
     for (const row of found!.results) blocks.push(await Block.open(FILES, row, changed!.results));
@@ -199,9 +205,12 @@ async function finished(
   experimentName: (id: string) => string,
 ): Promise<number[]> {
   const held = new Set<number>();
-  for await (const runs of pagesOfRuns(db, numbers))
-    for (const row of rowsOf(predicate(filter, runColumns(runs, { experimentName }))))
-      held.add(runs[row]!.no);
+  for await (const runs of pagesOfRuns(db, numbers)) {
+    const table = runColumns(runs, { experimentName });
+    const numbers = columnFromValues(runs.map(({ no }) => no));
+    const column = (field: Field) => (field === rowNumber ? numbers : table.column(field));
+    for (const row of rowsOf(predicate(filter, { ...table, column }))) held.add(runs[row]!.no);
+  }
   return numbers.filter((no) => held.has(no));
 }
 
@@ -289,8 +298,6 @@ function arranged(sources: Source[], terms: OrderTerm[], after: Place | undefine
   );
   return after ? sorted.subarray(sorted.indexOf(starts.at(-1)!) + 1) : sorted;
 }
-
-const rowNumber: Field = { kind: "plain", key: "no" };
 
 function placeOf(
   sources: Source[],

@@ -22,8 +22,6 @@ export interface RunSearch {
   after?: RunPlace | undefined;
   /** what comes before an experiment's id in the URI of its files, where it has no other */
   artifactRoot: string;
-  /** only runs of these row numbers, where it is given */
-  only?: number[] | undefined;
 }
 
 /** Where an answer ended: its last run's row number, and how many runs stood up to it when it was given. */
@@ -88,7 +86,7 @@ const artifactURI = (root: string): string =>
 
 async function selectCandidates(
   db: D1Database,
-  { experiments, view, only }: RunSearch,
+  { experiments, view }: RunSearch,
   sql: { where: string; order: string; columns: string; bound: string },
   after: RunPlace | undefined,
   count: number,
@@ -97,23 +95,18 @@ async function selectCandidates(
     view
   ];
   const matching = `FROM runs WHERE workspace = ?2 AND experiment IN (SELECT value FROM json_each(?3)) AND ${lifecycle}
-    AND (?4 IS NULL OR no IN (SELECT value FROM json_each(?4))) AND ${sql.where}`;
-  const bound = [
-    sql.bound,
-    workspace,
-    JSON.stringify(experiments),
-    only ? JSON.stringify(only) : null,
-  ];
+    AND ${sql.where}`;
+  const bound = [sql.bound, workspace, JSON.stringify(experiments)];
   const { results } = after
     ? await db
         .prepare(
           `WITH matching AS (SELECT no, row_number() OVER (ORDER BY ${sql.order}) AS place${sql.columns} ${matching})
-           SELECT * FROM matching WHERE place > coalesce((SELECT place FROM matching WHERE no = ?5), ?6) ORDER BY place LIMIT ?7`,
+           SELECT * FROM matching WHERE place > coalesce((SELECT place FROM matching WHERE no = ?4), ?5) ORDER BY place LIMIT ?6`,
         )
         .bind(...bound, ...after, count)
         .all<Candidate>()
     : await db
-        .prepare(`SELECT no${sql.columns} ${matching} ORDER BY ${sql.order} LIMIT ?5`)
+        .prepare(`SELECT no${sql.columns} ${matching} ORDER BY ${sql.order} LIMIT ?4`)
         .bind(...bound, count)
         .all<Candidate>();
   return after ? results : results.map((row, i) => ({ ...row, place: i + 1 }));

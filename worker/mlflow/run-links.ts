@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { ApiError } from "../../wire/error.ts";
-import { linkRun, selectDatasetUses, type RunDataset } from "../db/datasets.ts";
+import { contextTag, linkRun, selectDatasetUses, type RunDataset } from "../db/datasets.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { answer } from "./json.ts";
@@ -17,7 +17,7 @@ import {
   type Of,
 } from "./request.ts";
 import { ofRun, runIdOf, RunRef } from "./runs.ts";
-import { contextTag, Tag } from "./tags.ts";
+import { Tag } from "./tags.ts";
 
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
 

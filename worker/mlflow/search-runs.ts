@@ -1,5 +1,4 @@
 import { Hono, type Context } from "hono";
-import { testOf } from "../../wire/comparison.ts";
 import { ApiError } from "../../wire/error.ts";
 import type { Field } from "../../wire/field.ts";
 import type { Comparison, Filter } from "../../wire/filter.ts";
@@ -11,7 +10,7 @@ import {
   type MlflowField,
 } from "../../wire/mlflow-query.ts";
 import type { OrderTerm } from "../../wire/order.ts";
-import { selectDatasetRuns, selectLinks } from "../db/datasets.ts";
+import { selectLinks, withoutDatasets } from "../db/datasets.ts";
 import { searchRuns, type RunPlace } from "../db/search-runs.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
@@ -30,7 +29,7 @@ import {
   word,
 } from "./request.ts";
 import { artifactRoot, runJSON } from "./run-json.ts";
-import { contextTag, nameTag, noteTag, parentTag } from "./tags.ts";
+import { nameTag, noteTag, parentTag } from "./tags.ts";
 
 /** Which of a list to show, in MLflow's numbering, from 1 on. */
 export const views = ["ACTIVE_ONLY", "DELETED_ONLY", "ALL"] as const;
@@ -53,24 +52,18 @@ export const runsSearch = new Hono<App>().post(
     const limit = query.max_results;
     if (limit < 1) throw invalidValue(limit, "max_results", "It must be a positive integer");
     if (limit > mostRuns) throw invalidType(limit, "max_results");
-    const { filter, datasets } = filterOf(query.filter);
+    const filter = filterOf(query.filter);
     const order = orderOf(query.order_by);
     const after = query.page_token ? fromPageToken(query.page_token, isPlace) : undefined;
     const experiments = await Promise.all(query.experiment_ids.map((id) => experimentId(c, id)));
-    const lists = await Promise.all(
-      datasets.map((clause) => selectDatasetRuns(c.env.DB, experiments, datasetTest(clause))),
-    );
     const { runs, next } = await searchRuns(c.env.DB, {
       experiments,
-      filter,
+      filter: await withoutDatasets(c.env.DB, experiments, filter),
       order,
       view: viewOf[query.run_view_type],
       limit,
       after,
       artifactRoot,
-      only: lists.length
-        ? lists.reduce((a, b) => [...new Set(a).intersection(new Set(b))])
-        : undefined,
     });
     const links = await selectLinks(
       c.env.DB,
@@ -90,14 +83,13 @@ const isPlace = (next: unknown[]): next is RunPlace =>
 const experimentId = async (c: Context<App>, id: string): Promise<string> =>
   id === defaultExperiment.id ? (await experimentOf(c, id)).id : id;
 
-/** Returns a filter of MLflow's as ours, and what it says of datasets, which is asked for by itself. */
-function filterOf(text: string): { filter: Filter; datasets: Comparison<MlflowField>[] } {
-  const filters: Filter[] = [];
-  const datasets: Comparison<MlflowField>[] = [];
-  for (const clause of text.trim() ? clausesOf(parseMlflowWhere("run", text)) : [])
-    if (clause.field.kind === "dataset") datasets.push(clause);
-    else filters.push({ ...clause, field: ourField(clause.field) });
-  return { filter: { type: "and", filters }, datasets };
+/** Returns a filter of MLflow's as ours. */
+function filterOf(text: string): Filter {
+  const clauses = text.trim() ? clausesOf(parseMlflowWhere("run", text)) : [];
+  return {
+    type: "and",
+    filters: clauses.map((clause) => ({ ...clause, field: ourField(clause.field) })),
+  };
 }
 
 /** Returns the AND-ed comparisons that MLflow's filters are. */
@@ -131,14 +123,4 @@ function orderOf(texts: string[]): OrderTerm[] {
       `\`order_by\` contains duplicate fields: [${texts.map((text) => `'${text}'`).join(", ")}]`,
     );
   return order;
-}
-
-/** Returns whether a run's dataset is what a clause asks for. */
-function datasetTest(clause: Comparison<MlflowField>): Parameters<typeof selectDatasetRuns>[2] {
-  const test = testOf(clause);
-  return ({ name, digest, tags }) => {
-    const context = tags.find(({ key }) => key === contextTag)?.value;
-    const value = { name, digest, context }[clause.field.key];
-    return value !== undefined && test(value);
-  };
 }

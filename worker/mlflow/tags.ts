@@ -19,7 +19,6 @@ export const parentTag = "mlflow.parentRunId";
 export const noteTag = "mlflow.note.content";
 export const userTag = "mlflow.user";
 export const historyTag = "mlflow.log-model.history";
-export const contextTag = "mlflow.data.context";
 
 /** Returns a tag of a run, checked, its value cut where it is too long. */
 export function checkTag(

@@ -53,9 +53,10 @@ export async function runFields(
 
 function named(name: string): RunField {
   const field = fieldFromName(name);
-  const isThere =
-    field &&
-    (field.kind !== "plain" || Object.hasOwn(plainColumns, field.key) || field.key === "status");
+  const isPlain = field?.kind === "plain";
+  const isThere = isPlain
+    ? Object.hasOwn(plainColumns, field.key) || field.key === "status"
+    : field && field.kind !== "datasets";
   if (!isThere) throw new ApiError("INVALID_PARAMETER_VALUE", `unknown column: ${shown(name)}`);
   return field;
 }

@@ -56,8 +56,9 @@ function named(name: string): RunField {
   const isPlain = field?.kind === "plain";
   const isThere = isPlain
     ? Object.hasOwn(plainColumns, field.key) || field.key === "status"
-    : field && field.kind !== "datasets";
-  if (!isThere) throw new ApiError("INVALID_PARAMETER_VALUE", `unknown column: ${shown(name)}`);
+    : field !== undefined && field.kind !== "datasets";
+  if (!field || !isThere)
+    throw new ApiError("INVALID_PARAMETER_VALUE", `unknown column: ${shown(name)}`);
   return field;
 }
 

@@ -427,6 +427,18 @@ test("what runs read and made: a dataset stands as it was first described", asyn
     ],
     model_inputs: [{ model_id: "m-1" }],
   });
+  expect((await ask("GET", `/runs/${a}/datasets`)).json).toEqual([
+    {
+      name: "digits",
+      digest: "d1",
+      type: "s3",
+      source: "s3://one",
+      schema: "{}",
+      profile: "",
+      tags: { "mlflow.data.context": "train" },
+    },
+  ]);
+  expect((await ask("GET", `/runs/${"0".repeat(32)}/datasets`)).status).toBe(404);
   expect(run.outputs).toEqual({ model_outputs: [{ model_id: "m-2", step: 3 }] });
   expect((await getRun(b)).inputs.dataset_inputs).toMatchObject([
     { tags: [{ value: "test" }], dataset: { source: "s3://one" } },

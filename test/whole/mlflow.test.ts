@@ -122,7 +122,7 @@ describe.each(Object.entries(pythons))("%s", (name, python) => {
       expect(best).toMatchObject([{ name: "run-119", "params.lr": 0.0001 }]);
     });
 
-    test(
+    whole(
       "16 processes at once, threads, the machine's metrics, autologging",
       { timeout: 300_000 },
       async () => {

@@ -1,12 +1,13 @@
 // npm test: brings what the tests need, runs them all, and ends with the line "N passed, N failed".
 // Arguments go to vitest: npm test -- test/wire
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 const root = join(import.meta.dirname, "..");
 const cache = join(root, ".cache");
-/** What tests need of Python, each in a folder of its own: the packages, and what to import to see whether they are there. */
+/** What tests need of Python, each in a folder of its own: the packages, and the modules by which they are told to be there. */
 const environments = {
   PYTHON: {
     folder: "venv",
@@ -38,11 +39,13 @@ mkdirSync(cache, { recursive: true });
 run(process.execPath, ["build.ts"]);
 const chromium = findChromium() ?? installChromium();
 const pythons = Object.fromEntries(
-  Object.entries(environments).map(([name, it]) => [
-    name,
-    isThere(it) || install(it) ? pythonOf(it) : "",
-  ]),
-);
+  await Promise.all(
+    Object.entries(environments).map(async ([name, it]) => [
+      name,
+      isThere(it) || (await install(it)) ? pythonOf(it) : "",
+    ]),
+  ),
+) as Record<keyof typeof environments, string>;
 if (!chromium)
   console.log(
     "skipped: tests in Chromium (none found, and this user may not install it; set CHROMIUM to its path)",
@@ -115,18 +118,24 @@ function pythonOf({ folder }: Environment): string {
 
 function isThere(it: Environment): boolean {
   const python = pythonOf(it);
-  return existsSync(python) && spawnSync(python, ["-c", `import ${it.names}`]).status === 0;
+  // Found, not imported: that takes seconds.
+  const find = `from importlib.util import find_spec as f; exit(not all(map(f, "${it.names}".split(", "))))`;
+  return existsSync(python) && spawnSync(python, ["-c", find]).status === 0;
 }
 
-function install(it: Environment): boolean {
+async function install(it: Environment): Promise<boolean> {
   const venv = () => run("python3", ["-m", "venv", join(cache, it.folder)], true);
   if (
     !venv() &&
     !(mayInstall() && run("apt-get", ["install", "-y", "-qq", "python3-venv"], true) && venv())
   )
     return false;
-  const pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
-  return run(pythonOf(it), [...pip, ...it.packages], true) && isThere(it);
+  const pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check", ...it.packages];
+  // Asynchronous: several are installed at once.
+  return promisify(execFile)(pythonOf(it), pip).then(
+    () => isThere(it),
+    () => false,
+  );
 }
 
 const mayInstall = (): boolean => process.getuid?.() === 0 && existsSync("/usr/bin/apt-get");

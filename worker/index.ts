@@ -14,6 +14,7 @@ import { methodsOf, mountMlflow } from "./mlflow/index.ts";
 import { openapi } from "./openapi.ts";
 import { guard, noSuchRoute, route } from "./route.ts";
 import { consoleLines } from "./routes/console.ts";
+import { datasets } from "./routes/datasets.ts";
 import { experiments } from "./routes/experiments.ts";
 import { files } from "./routes/files.ts";
 import { models } from "./routes/models.ts";
@@ -36,7 +37,7 @@ const api = new Hono<App>()
   .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) =>
     c.json(openapi(app)),
   );
-for (const noun of [experiments, runs, points, consoleLines, files, models, traces])
+for (const noun of [experiments, runs, points, consoleLines, files, datasets, models, traces])
   api.route("/", noun);
 app.route("/api/v1", api);
 mountMlflow(app);

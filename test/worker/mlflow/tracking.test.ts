@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import * as fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { compactRun, forgetReceipts } from "../../../worker/db/compact.ts";
 import { ask, freshStores, startRun as startNative } from "../worker.ts";
 import { fromList, getRun, log, mlflow, startRun } from "./door.ts";
@@ -163,6 +163,32 @@ test("a request again is the same request, before and after its points are compa
   expect(await receipts()).toBe(1);
   await forgetReceipts(env.DB, { grace: -1000 });
   expect(await receipts()).toBe(0);
+});
+
+test("a batch whose answer was lost, or that never came to the database, is sent again and stored once", async () => {
+  const run = await startRun();
+  const batch = {
+    params: [{ key: "lr", value: "0.1" }],
+    metrics: [{ key: "m", value: 1, timestamp: 1, step: 0 }],
+    tags: [{ key: "t", value: "x" }],
+  };
+  const real = env.DB.batch.bind(env.DB);
+  for (const isStored of [false, true]) {
+    vi.spyOn(env.DB, "batch").mockImplementationOnce(async (statements) => {
+      if (isStored) await real(statements);
+      throw new Error("Network connection lost");
+    });
+    const { status, headers, json } = await log(run, batch);
+    expect([status, headers.get("retry-after"), json.error_code]).toEqual([
+      503,
+      "2",
+      "TEMPORARILY_UNAVAILABLE",
+    ]);
+  }
+  vi.restoreAllMocks();
+  expect((await log(run, batch)).json).toEqual({});
+  const { json } = await ask("GET", `/runs/${run}`);
+  expect(json).toMatchObject({ points: 1, params: { lr: 0.1 }, tags: { t: "x" } });
 });
 
 test("16 writers of one run at once: every param, tag and point is there", async () => {
@@ -427,6 +453,18 @@ test("what runs read and made: a dataset stands as it was first described", asyn
     ],
     model_inputs: [{ model_id: "m-1" }],
   });
+  expect((await ask("GET", `/runs/${a}/datasets`)).json).toEqual([
+    {
+      name: "digits",
+      digest: "d1",
+      type: "s3",
+      source: "s3://one",
+      schema: "{}",
+      profile: "",
+      tags: { "mlflow.data.context": "train" },
+    },
+  ]);
+  expect((await ask("GET", `/runs/${"0".repeat(32)}/datasets`)).status).toBe(404);
   expect(run.outputs).toEqual({ model_outputs: [{ model_id: "m-2", step: 3 }] });
   expect((await getRun(b)).inputs.dataset_inputs).toMatchObject([
     { tags: [{ value: "test" }], dataset: { source: "s3://one" } },

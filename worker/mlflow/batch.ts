@@ -5,7 +5,7 @@ import type { KeyValue } from "./tags.ts";
 
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
 
-/** Returns a param, checked, its value cut where it is too long; \`path\` is how errors call it. */
+/** Returns a param, checked, its value cut where it is too long; `path` is how errors call it. */
 export function checkParam(
   param: { key: string | undefined; value: string | undefined } | undefined,
   path = "",

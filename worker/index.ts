@@ -82,6 +82,11 @@ function refusalOf(error: Error): ApiError {
     /overloaded|queued for too long|object to be reset|Network connection lost/i.test(error.message)
   )
     return new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`);
+  // The server listens before its database has the tables of a newer version.
+  if (/no such (?:table|column)/i.test(error.message))
+    return answerError(
+      new ApiError("TEMPORARILY_UNAVAILABLE", `storage is not up to date: ${error.message}`),
+    );
   if (/SQLITE_TOOBIG|string or blob too big/i.test(error.message))
     return new ApiError("REQUEST_TOO_LARGE", `too much for one row: ${error.message}`);
   console.error(error);

@@ -400,7 +400,7 @@ test("questions asked wrongly are told where", async () => {
     [`/points.json?run=${run}&bucket=10`, /^unknown field: bucket$/],
     [`/points.json?run=${run}&writer=a`, /^unknown field: writer$/],
     ["/runs.json?where=params.lr%20%3C", /^invalid where: expected a value after "<" at 11$/],
-    ["/runs.json?where=a%20or%20b", /^invalid where: /],
+    ["/runs.json?where=a%20or", /^invalid where: expected a clause at 4$/],
     [`/runs.json?where=${"x".repeat(100_000)}`, /^invalid where: |^/],
     ["/runs.json?order=colour", /^invalid order: unknown field colour$/],
     ["/runs.json?columns=colour", /^unknown column: colour$/],

@@ -47,7 +47,7 @@ t.validate(full=True)
 print(json.dumps([t.num_rows, str(t.schema.field("key").type), t.column("value")[1999].as_py().hex()]))`);
     expect(found).toEqual([
       2000,
-      "dictionary<values=string, indices=int32, ordered=0>",
+      "dictionary<values=string, indices=int16, ordered=0>",
       "-0x0.0p+0",
     ]);
   });

@@ -1,4 +1,4 @@
-/** Splits a migration into statements; ours end in a semicolon at a line's end and hold no triggers. */
+/** Splits a migration into statements; ours end in a semicolon at a line's end, and a trigger stands on one line. */
 export const statementsOf = (sql: string): string[] =>
   sql
     .replace(/--.*$/gm, "")

@@ -40,17 +40,7 @@ const api = new Hono<App>()
   .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) =>
     c.json(openapi(app)),
   );
-for (const noun of [
-  experiments,
-  runs,
-  bulk,
-  points,
-  consoleLines,
-  files,
-  datasets,
-  models,
-  traces,
-])
+for (const noun of [experiments, runs, bulk, points, consoleLines, files, datasets, models, traces])
   api.route("/", noun);
 app.route("/api/v1", api);
 mountMlflow(app);
@@ -84,9 +74,7 @@ function refusalOf(error: Error): ApiError {
     return new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`);
   // The server listens before its database has the tables of a newer version.
   if (/no such (?:table|column)/i.test(error.message))
-    return answerError(
-      new ApiError("TEMPORARILY_UNAVAILABLE", `storage is not up to date: ${error.message}`),
-    );
+    return new ApiError("TEMPORARILY_UNAVAILABLE", `storage is not up to date: ${error.message}`);
   if (/SQLITE_TOOBIG|string or blob too big/i.test(error.message))
     return new ApiError("REQUEST_TOO_LARGE", `too much for one row: ${error.message}`);
   console.error(error);

@@ -4,7 +4,7 @@ import { Bulk, maxBulk, type FieldChange } from "../../wire/bulk.ts";
 import { ApiError } from "../../wire/error.ts";
 import { newId } from "../../wire/id.ts";
 import { parse } from "../../wire/parse.ts";
-import { predicate, rowsOf } from "../../wire/predicate.ts";
+import { rowsWhere } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
 import { runColumns } from "../../wire/run-columns.ts";
 import { readJSON } from "../body.ts";
@@ -84,7 +84,7 @@ async function numbersOf(
   const meant =
     runs.where === undefined
       ? found
-      : Array.from(rowsOf(predicate(parseWhere(runs.where), table)), (row) => found[row]!);
+      : Array.from(rowsWhere(parseWhere(runs.where), table), (row) => found[row]!);
   if (meant.length > maxBulk)
     throw new ApiError(
       "INVALID_PARAMETER_VALUE",

@@ -4,7 +4,7 @@ import { formatCursor, parseCursor } from "../../wire/cursor.ts";
 import { ApiError } from "../../wire/error.ts";
 import { parse } from "../../wire/parse.ts";
 import { parseOrder } from "../../wire/order.ts";
-import { predicate, rowsOf } from "../../wire/predicate.ts";
+import { rowsWhere } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
 import { runColumns } from "../../wire/run-columns.ts";
 import { Finish, NewRun, RunPatch, type Run } from "../../wire/run.ts";
@@ -186,6 +186,6 @@ function arranged(
   const filter = where === undefined ? undefined : parseWhere(where);
   const terms = order === undefined ? [] : parseOrder(order);
   const columns = runColumns(found, { experimentName: nameOf });
-  const rows = sortedRows(terms, columns, filter && rowsOf(predicate(filter, columns)));
+  const rows = sortedRows(terms, columns, filter && rowsWhere(filter, columns));
   return Array.from(limit === undefined ? rows : rows.subarray(0, limit), (row) => found[row]!);
 }

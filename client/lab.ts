@@ -19,7 +19,7 @@ export interface RunsOptions {
   where?: string;
   /** such as `metrics.loss, started desc`; defaults to newest first */
   order?: string;
-  /** such as `["name", "params.lr", "metrics.loss.min"]`; defaults to all */
+  /** such as `["name", "params.lr", "metrics.loss.min"]`, or `["*"]` for all; defaults to id, name, number, state and times */
   columns?: string[];
   limit?: number;
   /** with the archived ones; defaults to false */
@@ -92,6 +92,11 @@ export class Lab {
       ...options,
       archived: archived ? "true" : undefined,
     });
+  }
+
+  /** Returns the params, metrics and tags that the runs of an experiment have (all where it is left out), with their types, counts and ranges. */
+  keys(experiment?: string | string[]): Promise<Table> {
+    return this.#table("/keys.arrow", { experiment });
   }
 
   /** Returns every point of an experiment, or of what is selected, as a table of run, key, step, time and value. */

@@ -14,14 +14,18 @@ export interface Cursor {
 const start: Cursor = { at: 0, seen: new Map() };
 const margin = 60_000;
 
-/** Returns the cursor behind a set of changes, as text for a URL: `<at>.<run>-<change>.…`, all in base 36. */
+/**
+ * Returns the cursor behind a set of changes, as text for a URL: `<at>.<run>-<change>.…`, all in base 36. `now`, the
+ * database's clock when they were looked for, brings it up to then where nothing changed for long.
+ */
 export function formatCursor(
   changes: Iterable<[run: number, at: number]>,
   from: Cursor = start,
+  now = 0,
 ): string {
   const seen = new Map(from.seen);
   for (const [run, at] of changes) seen.set(run, Math.max(at, seen.get(run) ?? 0));
-  const at = Math.max(from.at, ...seen.values());
+  const at = Math.max(from.at, now, ...seen.values());
   const near = [...seen].filter(([, change]) => change > at - margin);
   return [
     at.toString(36),

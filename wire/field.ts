@@ -41,7 +41,8 @@ const plainTypes: Record<string, PlainType> = {
 export const plainTypeOf = ({ kind, key }: Field): PlainType | undefined =>
   kind === "plain" ? own(plainTypes, key) : undefined;
 
-const statistics = [
+/** What is known of a metric, besides its last value. */
+export const statistics = [
   "last",
   "step",
   "min",

@@ -1,5 +1,4 @@
-import { ApiError, shown } from "./error.ts";
-import { fieldFromName, statisticOf, type Field, type Statistic } from "./field.ts";
+import { statisticOf, type Field, type Statistic } from "./field.ts";
 import type { Value } from "./filter.ts";
 import type { Run } from "./run.ts";
 import { meanOf, type Summary } from "./summary.ts";
@@ -30,7 +29,8 @@ const plain: Record<string, [Column["type"], (run: Run, experiment: string) => C
   deleted: ["timestamp", (run) => run.deleted],
 };
 
-const statistics: Record<Statistic, (summary: Summary) => number> = {
+/** How to read each statistic of a summary. */
+export const statisticReaders: Record<Statistic, (summary: Summary) => number> = {
   last: (s) => s.last,
   step: (s) => s.step,
   min: (s) => s.min,
@@ -59,55 +59,14 @@ export function fieldReader(
     const summary = own(run.metrics, key);
     if (summary) return summary.last;
     const base = other && own(run.metrics, other.key);
-    return base && statistics[other.of](base);
+    return base && statisticReaders[other.of](base);
   };
 }
 
 const own = <T>(record: Record<string, T>, key: string): T | undefined =>
   Object.hasOwn(record, key) ? record[key] : undefined;
 
-/** Returns the table of runs: the named columns, of which "*" stands for every plain one, param, metric's last value and tag that occurs. */
-export function runsTable(
-  runs: Run[],
-  {
-    columns,
-    experimentName,
-  }: { columns?: string[] | undefined; experimentName?: (id: string) => string } = {},
-): Column[] {
-  return (columns ?? ["*"])
-    .flatMap((name) => (name === "*" ? allColumns(runs) : name))
-    .map((name) => {
-      const field = fieldFromName(name);
-      const read = field && fieldReader(field, experimentName);
-      if (!read) throw new ApiError("INVALID_PARAMETER_VALUE", `unknown column: ${shown(name)}`);
-      const values = runs.map(read);
-      if (field.kind === "plain") return { name, type: plain[field.key]![0], values };
-      if (field.kind === "metrics") return { name, type: "float64", values };
-      return typed(name, values);
-    });
-}
-
-function allColumns(runs: Run[]): string[] {
-  const keys = (kind: "params" | "metrics" | "tags") =>
-    [...new Set(runs.flatMap((run) => Object.keys(run[kind])))]
-      .sort()
-      .map((key) => `${kind}.${key}`);
-  return [...Object.keys(plain), ...keys("params"), ...keys("metrics"), ...keys("tags")];
-}
-
-/** A column has the type that all its values share; where they share none, it is text. */
-function typed(name: string, values: CellValue[]): Column {
-  const types = new Set(
-    values.filter((value) => value !== null && value !== undefined).map((value) => typeof value),
-  );
-  const [type] = types;
-  if (types.size === 1 && type === "number") return { name, type: "float64", values };
-  if (types.size === 1 && type === "boolean") return { name, type: "bool", values };
-  return {
-    name,
-    type: "utf8",
-    values: values
-      .map((value) => value ?? null)
-      .map((value) => (value === null ? null : String(value))),
-  };
-}
+/** The plain fields that a table of runs can have, and the types of their columns. */
+export const plainColumns: Record<string, Column["type"]> = Object.fromEntries(
+  Object.entries(plain).map(([key, [type]]) => [key, type]),
+);

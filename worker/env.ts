@@ -11,6 +11,9 @@ export interface Env {
   LOOPBACK?: string;
 }
 
+/** Where everything is kept. */
+export type Stores = Pick<Env, "DB" | "FILES">;
+
 /** What a request carries through the Worker. */
 export interface App {
   Bindings: Env;

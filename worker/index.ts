@@ -6,6 +6,7 @@ import { collectAnswers } from "./db/answers.ts";
 import { collectUndo } from "./db/bulk.ts";
 import { compactDue } from "./db/compact.ts";
 import { collectFiles } from "./db/files.ts";
+import { collectBlocks, settleDue } from "./db/run-blocks.ts";
 import { collectSegments } from "./db/segments.ts";
 import type { App, Env } from "./env.ts";
 import { openapi } from "./openapi.ts";
@@ -82,8 +83,10 @@ export default {
   fetch: app.fetch,
   async scheduled(_, env) {
     await compactDue(env);
+    await settleDue(env);
     await collectFiles(env);
     await collectSegments(env);
+    await collectBlocks(env);
     await collectAnswers(env.FILES);
     await collectUndo(env);
   },

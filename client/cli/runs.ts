@@ -31,7 +31,7 @@ export async function run(args: string[]): Promise<number> {
     limit: wholeNumber("limit", values.limit),
     ...(values.where === undefined ? {} : { where: values.where }),
     ...(values.order === undefined ? {} : { order: values.order }),
-    ...(values.columns === undefined ? {} : { columns: values.columns.split(",") }),
+    columns: values.columns?.split(",") ?? ["*"],
   });
   const rows = rowsOf(table);
   const names = table.schema.fields.map(({ name }) => name);

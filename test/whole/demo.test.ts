@@ -15,7 +15,9 @@ test("a new folder is filled with the demo within 30 s: real trainings, one that
   expect(performance.now() - began).toBeLessThan(30_000);
   const experiments = await lab.experiments();
   expect(experiments.numRows).toBe(2);
-  const runs = (await lab.runs()).toArray().map((row) => row!.toJSON() as Record<string, any>);
+  const runs = (await lab.runs(undefined, { columns: ["*"] }))
+    .toArray()
+    .map((row) => row!.toJSON() as Record<string, any>);
   expect(runs.length).toBeGreaterThanOrEqual(24);
   expect(new Set(runs.map((run) => run["params.seed"])).size).toBeGreaterThan(1);
   const failed = runs.filter(({ state }) => state !== "finished");

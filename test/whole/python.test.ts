@@ -64,7 +64,7 @@ print(json.dumps([len(t), int(t.value.isna().sum()), bool(t.value.max() == float
   test("the runs table, from Arrow and CSV", async () => {
     const found = await inPython(`
 import polars as pl, urllib.request
-a = pl.read_ipc_stream("${server.url}/api/v1/runs.arrow?experiment=read")
+a = pl.read_ipc_stream("${server.url}/api/v1/runs.arrow?experiment=read&columns=*")
 c = pl.read_csv(urllib.request.urlopen("${server.url}/api/v1/runs.csv?experiment=read&columns=id,params.name,metrics.loss.min").read())
 print(json.dumps([a["params.lr"].to_list(), a["params.name"].to_list(), a["state"].to_list(), c["params.name"].to_list(), c["metrics.loss.min"].to_list(), a["id"][0] == c["id"][0]]))`);
     expect(found).toEqual([[0.1], ["ü"], ["finished"], ["ü"], [0], true]);

@@ -89,7 +89,7 @@ test("the runs table has a column for everything, typed by what is there, and an
     { key: "loss", step: 1, value: 1 },
     { key: "loss", step: 2, value: 2 },
   ]);
-  const all = (await ask("GET", "/runs.json?experiment=wide&order=name")).json;
+  const all = (await ask("GET", "/runs.json?experiment=wide&order=name&columns=*")).json;
   expect(all[0]).toMatchObject({
     name: "a",
     experiment: "wide",

@@ -1,10 +1,8 @@
 import { workspace } from "../env.ts";
-import { joinBytes } from "../gzip.ts";
+import { putPieces } from "./objects.ts";
 
 const prefix = "answers/";
 const keyOf = (version: string) => `${prefix}${workspace}/${version}`;
-/** R2 takes parts of 5 MiB or more, all of one size but the last; two of them are in memory. */
-const partSize = 5 * 1024 * 1024;
 
 /**
  * Keeps an answer whose bytes are asked for by ranges, under the name of its version, and returns its size. It is made
@@ -18,33 +16,7 @@ export async function keepAnswer(
   const key = keyOf(version);
   const kept = await bucket.head(key);
   if (kept) return kept.size;
-  let upload: R2MultipartUpload | undefined;
-  const parts: R2UploadedPart[] = [];
-  let [waiting, size, total]: [Uint8Array[], number, number] = [[], 0, 0];
-  try {
-    for await (const piece of make())
-      for (let at = 0; at < piece.length;) {
-        const own = piece.subarray(at, at + partSize - size);
-        waiting.push(own);
-        at += own.length;
-        size += own.length;
-        total += own.length;
-        if (size < partSize) continue;
-        upload ??= await bucket.createMultipartUpload(key);
-        parts.push(await upload.uploadPart(parts.length + 1, joinBytes(waiting, size)));
-        [waiting, size] = [[], 0];
-      }
-    const rest = joinBytes(waiting, size);
-    if (!upload) await bucket.put(key, rest);
-    else {
-      if (size) parts.push(await upload.uploadPart(parts.length + 1, rest));
-      await upload.complete(parts);
-    }
-  } catch (error) {
-    await upload?.abort().catch(() => {}); // what stopped the upload is told, not that this failed, too
-    throw error;
-  }
-  return total;
+  return putPieces(bucket, key, make());
 }
 
 /** Returns a kept answer, or a part of it. */

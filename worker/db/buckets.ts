@@ -17,14 +17,9 @@ import {
   type PointRun,
   type PointSelection,
 } from "./points.ts";
-import {
-  planExtents,
-  readBytes,
-  readLevels,
-  segmentOf,
-  type SegmentRow,
-  type Stores,
-} from "./segments.ts";
+import type { Stores } from "../env.ts";
+import { readBytes } from "./objects.ts";
+import { planExtents, readLevels, segmentOf, type SegmentRow } from "./segments.ts";
 import { pointsOf } from "./tail.ts";
 
 /** The buckets of one series. */

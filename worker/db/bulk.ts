@@ -1,7 +1,7 @@
 import { ApiError, shown } from "../../wire/error.ts";
 import type { BulkOutcome, FieldChange, UndoOutcome } from "../../wire/bulk.ts";
 import { newId } from "../../wire/id.ts";
-import { workspace } from "../env.ts";
+import { workspace, type Stores } from "../env.ts";
 import { digestOf, logChanges, now } from "./events.ts";
 import {
   planChange,
@@ -13,7 +13,8 @@ import {
   type FieldWrite,
   type FoundField,
 } from "./run-changes.ts";
-import { expectChanges, isOvertaken, takeBack, type Stores } from "./segments.ts";
+import { takeBack } from "./objects.ts";
+import { expectChanges, isOvertaken } from "./segments.ts";
 
 /** How long a change can be taken back, in ms. */
 const undoFor = 3_600_000;

@@ -1,7 +1,8 @@
-import { workspace } from "../env.ts";
+import { workspace, type Stores } from "../env.ts";
 import { mergeSorted, sortLots, type LotPoints } from "../lot-points.ts";
 import { cutSegments, segmentRows } from "../segment.ts";
 import { now } from "./events.ts";
+import { takeBack } from "./objects.ts";
 import {
   expectChanges,
   insertStretch,
@@ -11,9 +12,7 @@ import {
   retireSegments,
   segmentOf,
   selectSegments,
-  takeBack,
   type SegmentRow,
-  type Stores,
 } from "./segments.ts";
 import { anonymous, pointsOf, selectTail, type TailRow } from "./tail.ts";
 

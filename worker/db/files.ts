@@ -2,11 +2,9 @@ import { createHash } from "node:crypto";
 import { ApiError, shown } from "../../wire/error.ts";
 import type { RunFile } from "../../wire/file.ts";
 import { newId } from "../../wire/id.ts";
-import { workspace, type Env } from "../env.ts";
+import { workspace, type Stores } from "../env.ts";
 import { logChange, now } from "./events.ts";
 import { selectRun } from "./runs.ts";
-
-type Stores = Pick<Env, "DB" | "FILES">;
 
 /** A body whose length is known before it is read, as R2 wants it. */
 export interface Upload {

@@ -1,5 +1,6 @@
 import { seenUpTo, type Cursor } from "../../wire/cursor.ts";
 import { takePoints, type Points } from "../../wire/point.ts";
+import type { Stores } from "../env.ts";
 import type { Fragment } from "../gzip.ts";
 import {
   mergeSorted,
@@ -10,15 +11,8 @@ import {
   type Span,
 } from "../lot-points.ts";
 import { decodeGroup, storedFragments, type Group, type Segment } from "../segment.ts";
-import {
-  planExtents,
-  readBytes,
-  readLots,
-  segmentOf,
-  selectSegments,
-  type SegmentRow,
-  type Stores,
-} from "./segments.ts";
+import { readBytes } from "./objects.ts";
+import { planExtents, readLots, segmentOf, selectSegments, type SegmentRow } from "./segments.ts";
 import { pointsOf, selectTail, type LotRange, type TailRow } from "./tail.ts";
 
 /** Which points of a run to read. */

@@ -1,6 +1,5 @@
 import type * as v from "valibot";
 import { flattenParams, type Params } from "../../wire/config.ts";
-import { seenUpTo, type Cursor } from "../../wire/cursor.ts";
 import { ApiError, shown } from "../../wire/error.ts";
 import type { NewExperiment } from "../../wire/experiment.ts";
 import { isId, newId } from "../../wire/id.ts";
@@ -83,42 +82,16 @@ function findRow(db: D1Database, id: string): Promise<Row | null> {
     .first<Row>();
 }
 
-/** Which runs to select: of some experiments (ids), or by their own ids; all of the workspace where neither is given. */
-export interface RunSelection {
-  experiments?: string[] | undefined;
-  runs?: string[] | undefined;
-  /** those left out otherwise, too */
-  archived?: boolean | undefined;
-  deleted?: boolean | undefined;
-  /** only those that changed since, archived and deleted ones included, and those that were moved elsewhere */
-  since?: Cursor | undefined;
-}
-
-/** Returns the selected runs, newest first. Without a cursor, archived and deleted runs are left out unless asked for. */
-export async function selectRuns(
-  db: D1Database,
-  { experiments, runs, archived = false, deleted = false, since }: RunSelection,
-): Promise<FoundRun[]> {
-  const selected = `workspace = ?1
-     AND (?2 IS NULL OR experiment IN (SELECT value FROM json_each(?2))
-       OR ?4 IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(moved_from) AS old WHERE old.value IN (SELECT value FROM json_each(?2))))
-     AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))
-     AND CASE WHEN ?4 IS NULL THEN (?6 OR archived IS NULL) AND (?7 OR deleted IS NULL)
-         ELSE touched > coalesce((SELECT value ->> 1 FROM json_each(?5) WHERE value ->> 0 = no), ?4) END`;
-  const bound = [
-    workspace,
-    experiments ? JSON.stringify(experiments) : null,
-    runs ? JSON.stringify(runs) : null,
-    since ? seenUpTo(since, -1) : null,
-    JSON.stringify([...(since?.seen ?? [])]),
-    archived ? 1 : 0,
-    deleted ? 1 : 0,
-  ];
+/** Returns the runs of the given row numbers, newest first. */
+export async function selectRunsByNumber(db: D1Database, numbers: number[]): Promise<FoundRun[]> {
+  const list = JSON.stringify(numbers);
   const [rows, more] = await db.batch<Row & MoreMetrics>([
     db
-      .prepare(`SELECT ${columns} FROM runs WHERE ${selected} ORDER BY started DESC, no DESC`)
-      .bind(...bound),
-    db.prepare(`${moreMetrics} IN (SELECT no FROM runs WHERE ${selected})`).bind(...bound),
+      .prepare(
+        `SELECT ${columns} FROM runs WHERE no IN (SELECT value FROM json_each(?)) ORDER BY started DESC, no DESC`,
+      )
+      .bind(list),
+    db.prepare(`${moreMetrics} IN (SELECT value FROM json_each(?))`).bind(list),
   ]);
   const moreOf = Map.groupBy(more!.results, ({ run }) => run);
   return rows!.results.map((row) => toRun(row, moreOf.get(row.no)));
@@ -369,6 +342,14 @@ export async function purgeRun(db: D1Database, id: string, who: string): Promise
   const gone = "(SELECT no FROM runs WHERE no = ? AND deleted IS NOT NULL)";
   await db.batch([
     retireSegments(db, gone, [no]),
+    // A block of settled runs that it stands in cannot look it up any more.
+    db
+      .prepare(
+        `UPDATE run_blocks SET dead = json_insert(dead, '$[#]', ?1)
+         WHERE EXISTS (SELECT 1 FROM runs WHERE no = ?1 AND deleted IS NOT NULL AND block < 0
+           AND (-block = run_blocks.no OR -block IN (SELECT c.value FROM json_each(covers) AS c)))`,
+      )
+      .bind(no),
     ...["tail", "segments", "receipts", "more_metrics", "console", "files"].map((table) =>
       db.prepare(`DELETE FROM ${table} WHERE run = ${gone}`).bind(no),
     ),

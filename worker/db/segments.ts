@@ -1,5 +1,5 @@
 import { newId } from "../../wire/id.ts";
-import { workspace, type Env } from "../env.ts";
+import { workspace, type Stores } from "../env.ts";
 import {
   decodeGroup,
   decodeLots,
@@ -14,9 +14,8 @@ import {
 import type { LotPoints } from "../lot-points.ts";
 import type { Buckets } from "../../wire/buckets.ts";
 import { digestOf, now } from "./events.ts";
+import { collectRetired, collectUnreferenced, readBytes } from "./objects.ts";
 import type { LotRange } from "./tail.ts";
-
-export type Stores = Pick<Env, "DB" | "FILES">;
 
 /** A segment's row. */
 export interface SegmentRow {
@@ -103,10 +102,6 @@ const overtaken = "overtaken";
 /** Whether a batch failed for expectChanges: another was there first, and nothing of it happened. */
 export const isOvertaken = (error: unknown): boolean => /malformed JSON/i.test(String(error));
 
-/** Takes back objects that no row has come to refer to. */
-export const takeBack = (bucket: R2Bucket, rows: { object: string }[]): Promise<void> =>
-  bucket.delete(rows.map(({ object }) => object));
-
 /** The statement that remembers the objects of a run's segments, or of some of them, as no longer needed. */
 export const retireSegments = (
   db: D1Database,
@@ -118,21 +113,6 @@ export const retireSegments = (
       `INSERT INTO retired (object, at) SELECT object, ${now} FROM segments WHERE run = ${run}`,
     )
     .bind(...bound);
-
-/** Returns bytes of a segment's object. */
-export async function readBytes(
-  bucket: R2Bucket,
-  object: string,
-  offset: number,
-  length: number,
-): Promise<Uint8Array> {
-  const found = await bucket.get(object, { range: { offset, length } });
-  if (!found) throw new Error(`object is gone: ${object}`);
-  const bytes = new Uint8Array(await found.arrayBuffer());
-  if (bytes.length !== length)
-    throw new Error(`object is cut off: ${object} has ${offset + bytes.length} bytes`);
-  return bytes;
-}
 
 /** Groups that lie close enough in an object to be read at once. */
 export interface Extent {
@@ -210,44 +190,7 @@ export async function readLevels(
 
 const prefix = "points/";
 
-/**
- * Collects objects that are not needed: those retired more than `grace` ms ago, and those as old that no row has ever
- * referred to, as what stored them ended before its row was written. Returns how many went.
- */
-export async function collectSegments(
-  { DB, FILES }: Stores,
-  { grace = 86_400_000 } = {},
-): Promise<number> {
-  let collected = 0;
-  for (;;) {
-    const { results } = await DB.prepare(
-      `SELECT object FROM retired WHERE at < ${now} - ? LIMIT 1000`,
-    )
-      .bind(grace)
-      .all<{ object: string }>();
-    if (!results.length) break;
-    const objects = results.map(({ object }) => object);
-    // The object goes before its row: in between nothing is forgotten.
-    await FILES.delete(objects);
-    await DB.prepare("DELETE FROM retired WHERE object IN (SELECT value FROM json_each(?))")
-      .bind(JSON.stringify(objects))
-      .run();
-    collected += objects.length;
-  }
-  for (let cursor: string | undefined; ;) {
-    const page = await FILES.list({ prefix, ...(cursor ? { cursor } : {}) });
-    const old = page.objects
-      .filter(({ uploaded }) => uploaded.getTime() < Date.now() - grace)
-      .map(({ key }) => key);
-    const { results } = await DB.prepare(
-      `SELECT value AS object FROM json_each(?)
-       WHERE value NOT IN (SELECT object FROM segments) AND value NOT IN (SELECT object FROM retired)`,
-    )
-      .bind(JSON.stringify(old))
-      .all<{ object: string }>();
-    if (results.length) await takeBack(FILES, results);
-    collected += results.length;
-    if (!page.truncated) return collected;
-    cursor = page.cursor;
-  }
-}
+/** Collects segments that are not needed: retired ones, and those that no row has ever referred to. Returns how many went. */
+export const collectSegments = async (stores: Stores, options: { grace?: number } = {}) =>
+  (await collectRetired(stores, options)) +
+  (await collectUnreferenced(stores, prefix, "segments", options));

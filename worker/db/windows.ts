@@ -1,5 +1,6 @@
 import type { Points } from "../../wire/point.ts";
-import { segmentOf, type Stores } from "./segments.ts";
+import type { Stores } from "../env.ts";
+import { segmentOf } from "./segments.ts";
 import { pointsOf } from "./tail.ts";
 import {
   readHoldings,

@@ -4,15 +4,14 @@ import { Bulk, maxBulk, type FieldChange } from "../../wire/bulk.ts";
 import { ApiError } from "../../wire/error.ts";
 import { newId } from "../../wire/id.ts";
 import { parse } from "../../wire/parse.ts";
-import { rowsWhere } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
-import { runColumns } from "../../wire/run-columns.ts";
 import { readJSON } from "../body.ts";
 import { beginBulk, carryOut, isBulkBegun, undoBulk } from "../db/bulk.ts";
 import { digestOf } from "../db/events.ts";
 import { selectExperiment } from "../db/experiments.ts";
-import { selectNumbers, selectRuns } from "../db/runs.ts";
-import type { App } from "../env.ts";
+import { selectNumbers } from "../db/runs.ts";
+import { findRuns } from "../db/runs-table.ts";
+import type { App, Stores } from "../env.ts";
 import { route } from "../route.ts";
 import { json } from "./answer.ts";
 import { namedExperiments } from "./runs.ts";
@@ -40,7 +39,7 @@ export const bulk = new Hono<App>()
       if (!(await isBulkBegun(c.env.DB, id, digest)))
         await beginBulk(c.env.DB, id, digest, {
           change: await settled(c.env.DB, change),
-          runs: await numbersOf(c.env.DB, runs, change),
+          runs: await numbersOf(c.env, runs, change),
         });
       return json(c, await carryOut(c.env, id, c.get("visitor").who));
     },
@@ -68,27 +67,22 @@ async function settled(db: D1Database, change: FieldChange): Promise<FieldChange
 
 /** Returns the numbers of the runs meant. A filter finds what lists show; to take back what they hide, that as well. */
 async function numbersOf(
-  db: D1Database,
+  stores: Stores,
   runs: v.InferOutput<typeof Bulk>["runs"],
   change: FieldChange,
 ): Promise<number[]> {
-  if (Array.isArray(runs)) return selectNumbers(db, runs);
+  if (Array.isArray(runs)) return selectNumbers(stores.DB, runs);
   const isTakenBack = (change.field === "archived" || change.field === "deleted") && !change.to;
-  const { ids, nameOf } = await namedExperiments(db, runs.experiment);
-  const found = await selectRuns(db, {
-    experiments: ids,
+  const { numbers } = await findRuns(stores, {
+    experiments: await namedExperiments(stores.DB, runs.experiment),
+    filter: runs.where === undefined ? undefined : parseWhere(runs.where),
     archived: isTakenBack,
     deleted: isTakenBack && change.field === "deleted",
   });
-  const table = runColumns(found, { experimentName: nameOf });
-  const meant =
-    runs.where === undefined
-      ? found
-      : Array.from(rowsWhere(parseWhere(runs.where), table), (row) => found[row]!);
-  if (meant.length > maxBulk)
+  if (numbers.length > maxBulk)
     throw new ApiError(
       "INVALID_PARAMETER_VALUE",
-      `too many runs: ${meant.length}, limit ${maxBulk}`,
+      `too many runs: ${numbers.length}, limit ${maxBulk}`,
     );
-  return meant.map(({ no }) => no).sort((a, b) => a - b);
+  return numbers.toSorted((a, b) => a - b);
 }

@@ -164,8 +164,8 @@ async function selectedRuns(
   { experiment, run }: Pick<PointsQuery, "experiment" | "run">,
 ): Promise<PointRun[]> {
   if (!experiment && !run) throw invalid("missing run or experiment");
-  const { ids } = await namedExperiments(db, experiment ?? []);
-  return selectPointRuns(db, { experiments: experiment ? (ids ?? []) : [], runs: run ?? [] });
+  const experiments = await namedExperiments(db, experiment ?? []);
+  return selectPointRuns(db, { experiments: experiments.map(({ id }) => id), runs: run ?? [] });
 }
 
 function checkWide({ experiment }: PointsQuery, runs: PointRun[]): void {

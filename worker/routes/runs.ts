@@ -1,15 +1,12 @@
 import { Hono, type Context } from "hono";
 import * as v from "valibot";
-import { formatCursor, parseCursor } from "../../wire/cursor.ts";
+import { parseCursor } from "../../wire/cursor.ts";
 import { ApiError } from "../../wire/error.ts";
 import { parse } from "../../wire/parse.ts";
 import { parseOrder } from "../../wire/order.ts";
-import { rowsWhere } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
-import { runColumns } from "../../wire/run-columns.ts";
+import type { Experiment } from "../../wire/experiment.ts";
 import { Finish, NewRun, RunPatch, type Run } from "../../wire/run.ts";
-import { runsTable } from "../../wire/runs-table.ts";
-import { sortedRows } from "../../wire/sort.ts";
 import { readJSON } from "../body.ts";
 import { selectExperiment, selectExperiments } from "../db/experiments.ts";
 import {
@@ -21,15 +18,19 @@ import {
   purgeRun,
   resumeRun,
   selectRun,
-  selectRuns,
   type FoundRun,
 } from "../db/runs.ts";
+import { selectKeys } from "../db/keys.ts";
+import { enough } from "../db/run-blocks.ts";
+import { findRuns } from "../db/runs-table.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { formatOf, json, table } from "./answer.ts";
 import { compactLater } from "./compact-later.ts";
-import { blocksOf, encodeBlocks } from "./blocks.ts";
+import { encodeBlocks } from "./blocks.ts";
 import { count, list, text } from "./query.ts";
+import { formatPlace, keyBlocks, parsePlace, runBlocks, runFields } from "./runs-blocks.ts";
+import { settleLater } from "./settle-later.ts";
 
 const RunsQuery = v.strictObject({
   experiment: v.optional(list),
@@ -37,6 +38,7 @@ const RunsQuery = v.strictObject({
   order: v.optional(text),
   columns: v.optional(list),
   limit: v.optional(count(1_000_000)),
+  after: v.optional(text),
   archived: v.optional(v.pipe(text, v.picklist(["true", "false"]))),
   since: v.optional(text),
 });
@@ -48,30 +50,58 @@ export const runs = new Hono<App>()
     route({
       right: "reader",
       summary:
-        "Runs as a table, newest first. experiment: id or name, may repeat. columns: names, by comma or repeated. archived=true: with the archived ones. since: the cursor of an earlier answer (header x-assay-cursor, and Arrow schema metadata), for what changed",
+        "Runs as a table, newest first. experiment: id or name, may repeat. where: a filter. columns: names, by comma or repeated; * is every one there is. archived=true: with the archived ones. limit and after: a page, and the place it begins behind (header x-assay-next of the page before). since: the cursor of an earlier answer (header x-assay-cursor, and Arrow schema metadata), for what changed",
       query: RunsQuery,
     }),
     async (c) => {
       const query = parse(RunsQuery, c.req.queries(), "query");
       // What the limit cut off would lie behind the cursor and never be told.
-      if (query.since !== undefined && query.limit !== undefined)
-        throw new ApiError("INVALID_PARAMETER_VALUE", "since and limit do not go together");
-      const since = query.since === undefined ? undefined : parseCursor(query.since);
-      const { ids, nameOf } = await namedExperiments(c.env.DB, query.experiment);
-      const found = await selectRuns(c.env.DB, {
-        experiments: ids,
+      if (query.since !== undefined && (query.limit ?? query.after) !== undefined)
+        throw new ApiError(
+          "INVALID_PARAMETER_VALUE",
+          `since and ${query.limit === undefined ? "after" : "limit"} do not go together`,
+        );
+      const experiments = await namedExperiments(c.env.DB, query.experiment);
+      const order = query.order === undefined ? [] : parseOrder(query.order);
+      const found = await findRuns(c.env, {
+        experiments,
+        order,
+        filter: query.where === undefined ? undefined : parseWhere(query.where),
+        limit: query.limit,
+        after: query.after === undefined ? undefined : parsePlace(query.after, order.length),
         archived: query.archived === "true",
-        since,
+        since: query.since === undefined ? undefined : parseCursor(query.since),
       });
-      const cursor = formatCursor(
-        found.map(({ no, touched }) => [no, touched]),
-        since,
+      if (found.loose >= enough) settleLater(c, experiments);
+      const { cursor, next } = found;
+      const columns = query.columns?.flatMap((names) => names.split(","));
+      const blocks = runBlocks(found, await runFields(c.env, experiments, columns));
+      const answer = table(c, encodeBlocks(formatOf(c), blocks, { cursor }), { cursor });
+      if (next) answer.headers.set("x-assay-next", formatPlace(next));
+      return answer;
+    },
+  )
+  .on(
+    "GET",
+    ["/keys.arrow", "/keys.csv", "/keys.json", "/keys.parquet"],
+    route({
+      right: "reader",
+      summary:
+        "The params, metrics and tags that the runs of experiments have (id or name, may repeat; all where left out): kind, key, type, how many runs have it, the least and greatest of its numbers, when it was last seen",
+      query: v.strictObject({ experiment: v.optional(list) }),
+    }),
+    async (c) => {
+      const { experiment } = parse(
+        v.strictObject({ experiment: v.optional(list) }),
+        c.req.queries(),
+        "query",
       );
-      const columns = runsTable(arranged(found, query, nameOf), {
-        columns: query.columns?.flatMap((names) => names.split(",")),
-        experimentName: nameOf,
-      });
-      return table(c, encodeBlocks(formatOf(c), blocksOf(columns), { cursor }), { cursor });
+      const experiments = await namedExperiments(c.env.DB, experiment);
+      const keys = await selectKeys(
+        c.env,
+        experiments.map(({ id }) => id),
+      );
+      return table(c, encodeBlocks(formatOf(c), keyBlocks(keys), {}));
     },
   )
   .post(
@@ -166,26 +196,11 @@ function answerRun(c: Context, { ...run }: Run | FoundRun, status: 200 | 201 = 2
   return json(c, { ...run, no: undefined, touched: undefined }, status);
 }
 
-/** Returns the ids of the named experiments (undefined for all) and how to name one. */
-export async function namedExperiments(db: D1Database, idsOrNames: string[] | undefined) {
-  const found = idsOrNames
-    ? await Promise.all(idsOrNames.map((idOrName) => selectExperiment(db, idOrName)))
-    : await selectExperiments(db, { archived: true });
-  const names = new Map(found.map(({ id, name }) => [id, name]));
-  return {
-    ids: idsOrNames && found.map(({ id }) => id),
-    nameOf: (id: string) => names.get(id) ?? id,
-  };
-}
-
-function arranged(
-  found: FoundRun[],
-  { where, order, limit }: v.InferOutput<typeof RunsQuery>,
-  nameOf: (id: string) => string,
-): FoundRun[] {
-  const filter = where === undefined ? undefined : parseWhere(where);
-  const terms = order === undefined ? [] : parseOrder(order);
-  const columns = runColumns(found, { experimentName: nameOf });
-  const rows = sortedRows(terms, columns, filter && rowsWhere(filter, columns));
-  return Array.from(limit === undefined ? rows : rows.subarray(0, limit), (row) => found[row]!);
-}
+/** Returns the experiments of ids or names; all where none is named, archived ones too. */
+export const namedExperiments = (
+  db: D1Database,
+  idsOrNames: string[] | undefined,
+): Promise<Experiment[]> =>
+  idsOrNames
+    ? Promise.all(idsOrNames.map((idOrName) => selectExperiment(db, idOrName)))
+    : selectExperiments(db, { archived: true });

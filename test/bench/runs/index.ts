@@ -5,8 +5,8 @@ import { storeRuns } from "./load.ts";
 import { besideMLflow } from "./mlflow.ts";
 import { search } from "./search.ts";
 
-const many = { experiment: "many", runs: 100_000 };
-const some = { experiment: "some", runs: 10_000 };
+const many = { experiment: "many", first: 0, runs: 100_000 };
+const some = { experiment: "some", first: 100_000, runs: 10_000 };
 
 /** How a table of 100,000 runs with 60 columns is stored, searched by the server, loaded, filtered and sorted by a page. */
 export async function runs(): Promise<void> {

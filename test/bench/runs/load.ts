@@ -1,6 +1,8 @@
 /** So many of the bench's runs in an experiment. */
 export interface Load {
   experiment: string;
+  /** the number of the first */
+  first: number;
   runs: number;
 }
 
@@ -9,13 +11,14 @@ const perRequest = 2000;
 /** Stores runs in an experiment, and settles them into blocks; returns how many seconds each took. */
 export async function storeRuns(
   url: string,
-  { experiment, runs }: Load,
+  { experiment, first, runs }: Load,
 ): Promise<{ stored: number; settled: number }> {
   const began = performance.now();
   const { id } = await post(`${url}/api/v1/experiments`, JSON.stringify({ name: experiment }));
-  for (let from = 0; from < runs; from += perRequest)
+  const end = first + runs;
+  for (let from = first; from < end; from += perRequest)
     await post(
-      `${url}/bench/runs?experiment=${id}&from=${from}&to=${Math.min(runs, from + perRequest)}`,
+      `${url}/bench/runs?experiment=${id}&from=${from}&to=${Math.min(end, from + perRequest)}`,
     );
   const stored = (performance.now() - began) / 1000;
   await post(`${url}/bench/settle?experiment=${id}`);

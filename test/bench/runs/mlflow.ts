@@ -86,7 +86,7 @@ async function freePort(): Promise<number> {
 }
 
 /** Writes the bench's runs into MLflow's tables, as its client would have it do one by one in an hour. */
-async function fill(url: string, path: string, { experiment, runs }: Load): Promise<void> {
+async function fill(url: string, path: string, { experiment, first, runs }: Load): Promise<void> {
   const created = await fetch(`${url}/api/2.0/mlflow/experiments/create`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -108,7 +108,7 @@ async function fill(url: string, path: string, { experiment, runs }: Load): Prom
     insert(table, "key, value, timestamp, step, is_nan, run_uuid"),
   );
   database.exec("BEGIN");
-  for (let i = 0; i < runs; i++) {
+  for (let i = first; i < first + runs; i++) {
     const { id, name, state, started, ended, params, tags, metrics } = benchRun(i);
     const files = `mlflow-artifacts:/${experiment_id}/${id}/artifacts`;
     run.run(

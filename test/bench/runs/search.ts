@@ -23,10 +23,10 @@ const limit = 50;
 const rounds = 31;
 
 /** How long the server takes to find the best 50 of 100,000 runs by a metric and a param, another question each time. */
-export async function search(report: Report, url: string, { experiment, runs }: Load) {
-  const bests = bestRuns(runs);
+export async function search(report: Report, url: string, { experiment, first, runs }: Load) {
+  const bests = bestRuns(first, runs);
   const times: number[] = [];
-  let first = 0;
+  let firstTime = 0;
   for (let round = -3; round < rounds; round++) {
     const least = 0.5 + (round + 3) / 200;
     const query = new URLSearchParams({
@@ -41,19 +41,19 @@ export async function search(report: Report, url: string, { experiment, runs }: 
     const answer = new Uint8Array(await response.arrayBuffer());
     const took = performance.now() - began;
     if (!response.ok) throw new Error(new TextDecoder().decode(answer));
-    if (round === -3) first = took;
+    if (round === -3) firstTime = took;
     if (round >= 0) times.push(took);
     const found = Array.from(tableFromIPC(answer).getChild("id")!) as string[];
     if (found.join() !== bests(least).join())
       throw new Error(`wrong runs: ${query} ${found.length}`);
   }
   report.add("search them, by the server, p50", median(times), "ms", "≤ 60");
-  report.add("search them, the first time", first, "ms", "");
+  report.add("search them, the first time", firstTime, "ms", "");
 }
 
 /** Returns what finds the ids that the question asks for, by plain loops. */
-function bestRuns(runs: number): (least: number) => string[] {
-  const candidates = Array.from({ length: runs }, (_, i) => benchRun(i)).flatMap(
+function bestRuns(first: number, runs: number): (least: number) => string[] {
+  const candidates = Array.from({ length: runs }, (_, i) => benchRun(first + i)).flatMap(
     ({ id, params, metrics }) => {
       const acc = metrics["val/acc"]?.last;
       const loss = metrics["val/loss"]?.last;

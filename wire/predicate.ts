@@ -1,4 +1,5 @@
 import {
+  allRows,
   columnOf,
   wordsFromNumbers,
   type Bits,
@@ -17,9 +18,7 @@ import { lowerASCII } from "./text.ts";
  * column of is an error.
  */
 export function rowsWhere(filter: Filter, table: ColumnTable): Uint32Array {
-  const rows = new Uint32Array(table.rows);
-  for (let i = 0; i < rows.length; i++) rows[i] = i;
-  return narrow(rows, filter, table);
+  return narrow(allRows(table.rows), filter, table);
 }
 
 /** Returns which rows of a table a filter holds of: 1 for those, 0 for the others. */

@@ -147,9 +147,7 @@ async function expectTrue(name: string, where: string, order: string): Promise<v
     columns: "id",
   });
   const terms = [...parseOrder(order || "started desc"), ...parseOrder("started desc")];
-  const byNumber = rowsWhere(parseWhere(where), table).sort(
-    (a, b) => runs[b]!.no - runs[a]!.no,
-  );
+  const byNumber = rowsWhere(parseWhere(where), table).sort((a, b) => runs[b]!.no - runs[a]!.no);
   const expected = Array.from(sortedRows(terms, table, byNumber), (row) => runs[row]!.id);
   const found = (await ask("GET", `/runs.json?${query}`)).json.map(({ id }: { id: string }) => id);
   expect(found, `${where} / ${order}`).toEqual(expected);

@@ -10,6 +10,7 @@ import { NewRun, type Finish, type Run, type RunPatch } from "../wire/run.ts";
 import { Api, Refusal, type ApiOptions } from "./api.ts";
 import { Delivery } from "./delivery.ts";
 import { operationRecord, readHead } from "./journal/journal.ts";
+import { inOneBatch } from "./one-batch.ts";
 import { LoggedRun } from "./run.ts";
 import { syncJournal, type SyncOutcome } from "./sync.ts";
 
@@ -86,12 +87,16 @@ export class Lab {
   }
 
   /** Returns the runs of an experiment (id or name; all where it is left out) as a table; `cursorOf` gives its cursor. */
-  runs(experiment?: string | string[], { archived, ...options }: RunsOptions = {}): Promise<Table> {
-    return this.#table("/runs.arrow", {
+  async runs(
+    experiment?: string | string[],
+    { archived, ...options }: RunsOptions = {},
+  ): Promise<Table> {
+    const table = await this.#table("/runs.arrow", {
       experiment,
       ...options,
       archived: archived ? "true" : undefined,
     });
+    return inOneBatch(table);
   }
 
   /** Returns the params, metrics and tags that the runs of an experiment have (all where it is left out), with their types, counts and ranges. */

@@ -1,6 +1,6 @@
 import type { Table } from "apache-arrow";
 import { parseOrder } from "../wire/order.ts";
-import { predicate, rowsOf } from "../wire/predicate.ts";
+import { rowsWhere } from "../wire/predicate.ts";
 import { parseWhere } from "../wire/query.ts";
 import { sortedRows } from "../wire/sort.ts";
 import { tableColumns } from "./table-columns.ts";
@@ -11,7 +11,7 @@ import { tableFromRows } from "./table-rows.ts";
  * error. Where a param has values of several types its column is text, and is compared as text.
  */
 export function filterTable(table: Table, where: string): Table {
-  return tableFromRows(table, rowsOf(predicate(parseWhere(where), tableColumns(table))));
+  return tableFromRows(table, rowsWhere(parseWhere(where), tableColumns(table)));
 }
 
 /** Returns the runs of a table in an order such as `metrics.loss, started desc`; missing values are last, NaN before them. */

@@ -1,4 +1,5 @@
 import {
+  allRows,
   columnOf,
   wordsFromNumbers,
   type Bits,
@@ -12,145 +13,165 @@ import type { Comparison, Contains, Filter, Value } from "./filter.ts";
 import { lowerASCII } from "./text.ts";
 
 /**
- * Returns which rows of a table a filter holds of: 1 for those, 0 for the others. Each clause goes over its column once,
- * and asks each different word once. A field the table has no column of is an error.
+ * Returns the places of the rows of a table that a filter holds of, in their order. Each clause goes over its column once,
+ * where it stands behind AND over the rows that are left only, and asks each different word once. A field the table has no
+ * column of is an error.
  */
+export function rowsWhere(filter: Filter, table: ColumnTable): Uint32Array {
+  return narrow(allRows(table.rows), filter, table);
+}
+
+/** Returns which rows of a table a filter holds of: 1 for those, 0 for the others. */
 export function predicate(filter: Filter, table: ColumnTable): Uint8Array {
+  const mask = new Uint8Array(table.rows);
+  for (const row of rowsWhere(filter, table)) mask[row] = 1;
+  return mask;
+}
+
+/** Moves those of some rows that a filter holds of to the front, and returns them; so does all that narrows. */
+function narrow(rows: Uint32Array, filter: Filter, table: ColumnTable): Uint32Array {
   if (filter.type === "compare")
-    return comparisonMask(filter, columnOf(table, filter.field), table.rows);
-  if (filter.type === "contains") return containsMask(filter, table);
-  if (filter.type === "not") return turned(predicate(filter.filter, table));
-  const [first, ...others] = filter.filters;
-  if (!first) return newMask(table.rows).fill(filter.type === "and" ? 1 : 0);
-  const mask = predicate(first, table);
-  const merge = filter.type === "and" ? andInto : orInto;
-  for (const other of others) merge(mask, predicate(other, table));
-  return mask;
+    return narrowByComparison(rows, filter, columnOf(table, filter.field));
+  if (filter.type === "contains") return narrowByText(rows, filter, table);
+  if (filter.type === "not") return without(rows, narrow(rows.slice(), filter.filter, table));
+  const parts = filter.filters.map((part) => (some: Uint32Array) => narrow(some, part, table));
+  return filter.type === "and"
+    ? parts.reduce((left, part) => part(left), rows)
+    : narrowByAny(rows, parts, table.rows);
 }
 
-function turned(mask: Uint8Array): Uint8Array {
-  for (let i = 0; i < mask.length; i++) mask[i]! ^= 1;
-  return mask;
-}
-
-/** Returns a mask whose bytes can be gone over eight at a time. */
-const newMask = (rows: number) => new Uint8Array(new ArrayBuffer((rows + 7) & ~7), 0, rows);
-
-function andInto(mask: Uint8Array, other: Uint8Array): void {
-  const [own, others] = [new Uint32Array(mask.buffer), new Uint32Array(other.buffer)];
-  for (let i = 0; i < own.length; i++) own[i]! &= others[i]!;
-}
-
-function orInto(mask: Uint8Array, other: Uint8Array): void {
-  const [own, others] = [new Uint32Array(mask.buffer), new Uint32Array(other.buffer)];
-  for (let i = 0; i < own.length; i++) own[i]! |= others[i]!;
-}
-
-/** Returns the places of the rows that a mask holds of, in their order. */
-export function rowsOf(mask: Uint8Array): Uint32Array {
-  const rows = new Uint32Array(mask.length);
-  let count = 0;
-  for (let i = 0; i < mask.length; i++) {
-    rows[count] = i;
-    count += mask[i]!;
+/** Narrows rows to those that any of some parts would. */
+function narrowByAny(
+  rows: Uint32Array,
+  parts: ((rows: Uint32Array) => Uint32Array)[],
+  tableRows: number,
+): Uint32Array {
+  const mask = new Uint8Array(tableRows);
+  for (const part of parts) {
+    const found = part(rows.slice());
+    for (let i = 0; i < found.length; i++) mask[found[i]!] = 1;
   }
-  return rows.subarray(0, count);
+  let kept = 0;
+  for (let i = 0; i < rows.length; i++) kept += mask[(rows[kept] = rows[i]!)]!;
+  return rows.subarray(0, kept);
 }
 
-function comparisonMask(comparison: Comparison, column: ColumnView, rows: number): Uint8Array {
+/** Narrows rows to those that are not among others, which are some of them in the same order. */
+function without(rows: Uint32Array, others: Uint32Array): Uint32Array {
+  let [kept, i] = [0, 0];
+  for (let next = 0; next < others.length; i++) {
+    const isOther = Number((rows[kept] = rows[i]!) === others[next]!);
+    kept += 1 - isOther;
+    next += isOther;
+  }
+  rows.copyWithin(kept, i);
+  return rows.subarray(0, kept + rows.length - i);
+}
+
+function narrowByComparison(
+  rows: Uint32Array,
+  comparison: Comparison,
+  column: ColumnView,
+): Uint32Array {
   if (comparison.operator === "IS NULL")
-    return turned(comparisonMask({ ...comparison, operator: "IS NOT NULL" }, column, rows));
-  const mask =
+    return without(
+      rows,
+      narrowByComparison(rows.slice(), { ...comparison, operator: "IS NOT NULL" }, column),
+    );
+  const kept =
     column.type === "word"
-      ? wordMask(testOf(comparison), column, rows)
-      : numberMask(comparison, column, rows);
-  if (column.present) keepPresent(mask, column.present);
-  return mask;
+      ? narrowByWord(rows, testOf(comparison), column)
+      : narrowByNumber(rows, comparison, column);
+  return column.present ? narrowToPresent(kept, column.present) : kept;
 }
 
-function wordMask(test: (word: Value) => boolean, { words, codes }: WordColumn, rows: number) {
+function narrowByWord(
+  rows: Uint32Array,
+  test: (word: Value) => boolean,
+  { words, codes }: WordColumn,
+): Uint32Array {
   const hits = new Uint8Array(words.length + 1); // the first is for -1, rows without a word
   for (let code = 0; code < words.length; code++) hits[code + 1] = Number(test(words[code]!));
-  const mask = newMask(rows);
-  for (let i = 0; i < rows; i++) mask[i] = hits[codes[i]! + 1]!;
-  return mask;
+  let kept = 0;
+  for (let i = 0; i < rows.length; i++) kept += hits[codes[(rows[kept] = rows[i]!)]! + 1]!;
+  return rows.subarray(0, kept);
 }
 
 /**
- * The mask of numbers, those of rows that have none included. Each operator has a loop of its own, and no branch in it:
- * on numbers at random a processor guesses every second one wrong, which takes five times as long.
+ * Narrows rows by their numbers, to those that have none as well. Each operator has a loop of its own, and no branch in
+ * it: on numbers at random a processor guesses every second one wrong, which takes five times as long.
  */
-function numberMask(comparison: Comparison, { values: x }: NumberColumn, rows: number) {
-  const mask = newMask(rows);
+function narrowByNumber(
+  rows: Uint32Array,
+  comparison: Comparison,
+  { values: x }: NumberColumn,
+): Uint32Array {
   const { operator, values } = comparison;
   const n = values.length === 1 ? (numberOf(values[0]!) ?? NaN) : NaN;
+  let kept = 0;
   switch (operator) {
     case "<":
-      for (let i = 0; i < rows; i++) mask[i] = Number(x[i]! < n);
-      return mask;
+      for (let i = 0; i < rows.length; i++) kept += Number(x[(rows[kept] = rows[i]!)]! < n);
+      break;
     case "<=":
-      for (let i = 0; i < rows; i++) mask[i] = Number(x[i]! <= n);
-      return mask;
+      for (let i = 0; i < rows.length; i++) kept += Number(x[(rows[kept] = rows[i]!)]! <= n);
+      break;
     case ">":
-      for (let i = 0; i < rows; i++) mask[i] = Number(x[i]! > n);
-      return mask;
+      for (let i = 0; i < rows.length; i++) kept += Number(x[(rows[kept] = rows[i]!)]! > n);
+      break;
     case ">=":
-      for (let i = 0; i < rows; i++) mask[i] = Number(x[i]! >= n);
-      return mask;
+      for (let i = 0; i < rows.length; i++) kept += Number(x[(rows[kept] = rows[i]!)]! >= n);
+      break;
     case "=":
-      for (let i = 0; i < rows; i++) mask[i] = Number(n === x[i]);
-      return mask;
+      for (let i = 0; i < rows.length; i++) kept += Number(x[(rows[kept] = rows[i]!)] === n);
+      break;
     case "!=":
-      for (let i = 0; i < rows; i++) mask[i] = Number(n !== x[i]);
-      return mask;
-    case "IN":
-    case "NOT IN": {
-      const { numbers } = membersOf(values);
-      const hit = operator === "IN" ? 1 : 0;
-      for (let i = 0; i < rows; i++) mask[i] = numbers.has(x[i]!) ? hit : 1 - hit;
-      return mask;
-    }
+      for (let i = 0; i < rows.length; i++) kept += Number(x[(rows[kept] = rows[i]!)] !== n);
+      break;
     default: {
-      const test = testOf(comparison);
-      for (let i = 0; i < rows; i++) mask[i] = test(x[i]!) ? 1 : 0;
-      return mask;
+      const test = numberTest(comparison);
+      for (let i = 0; i < rows.length; i++) kept += Number(test(x[(rows[kept] = rows[i]!)]!));
     }
   }
+  return rows.subarray(0, kept);
 }
 
-function keepPresent(mask: Uint8Array, { bytes, offset }: Bits): void {
-  if (offset & 7) {
-    for (let i = 0; i < mask.length; i++)
-      mask[i]! &= (bytes[(offset + i) >> 3]! >> ((offset + i) & 7)) & 1;
-    return;
-  }
-  const own = new Uint32Array(mask.buffer);
-  for (let i = 0, at = offset >> 3; i < own.length; i += 2, at++) {
-    own[i]! &= spread[bytes[at]! & 15]!;
-    own[i + 1]! &= spread[bytes[at]! >> 4]!;
-  }
+function numberTest(comparison: Comparison): (value: number) => boolean {
+  const { operator, values } = comparison;
+  if (operator !== "IN" && operator !== "NOT IN") return testOf(comparison);
+  const { numbers } = membersOf(values);
+  return operator === "IN" ? (value) => numbers.has(value) : (value) => !numbers.has(value);
 }
 
-/** Four bits, each as the lowest of a byte. */
-const spread = Uint32Array.from(
-  { length: 16 },
-  (_, bits) =>
-    new Uint32Array(Uint8Array.from([0, 1, 2, 3], (bit) => (bits >> bit) & 1).buffer)[0]!,
-);
+function narrowToPresent(rows: Uint32Array, { bytes, offset }: Bits): Uint32Array {
+  let kept = 0;
+  for (let i = 0; i < rows.length; i++) {
+    const row = (rows[kept] = rows[i]!);
+    kept += (bytes[(offset + row) >> 3]! >> ((offset + row) & 7)) & 1;
+  }
+  return rows.subarray(0, kept);
+}
 
-function containsMask({ text }: Contains, table: ColumnTable): Uint8Array {
+function narrowByText(rows: Uint32Array, { text }: Contains, table: ColumnTable): Uint32Array {
   const lower = lowerASCII(text);
   const isFound = (value: Value) => lowerASCII(String(value)).includes(lower);
-  const found = (kind: "plain" | "tags", key: string, test: (value: Value) => boolean) => {
-    const column = columnOf(table, { kind, key });
-    const words = column.type === "word" ? column : wordsFromNumbers(column);
-    const mask = wordMask(test, words, table.rows);
-    if (column.present) keepPresent(mask, column.present);
-    return mask;
-  };
-  const mask = found("plain", "name", isFound);
-  orInto(mask, found("plain", "id", isFound));
-  for (const key of table.tags())
-    orInto(mask, found("tags", key, isFound(key) ? () => true : isFound));
-  return mask;
+  const having =
+    (kind: "plain" | "tags", key: string, test: (value: Value) => boolean) =>
+    (some: Uint32Array) => {
+      const column = columnOf(table, { kind, key });
+      const words = column.type === "word" ? column : wordsFromNumbers(column);
+      const kept = narrowByWord(some, test, words);
+      return column.present ? narrowToPresent(kept, column.present) : kept;
+    };
+  return narrowByAny(
+    rows,
+    [
+      having("plain", "name", isFound),
+      having("plain", "id", isFound),
+      ...Array.from(table.tags(), (key) =>
+        having("tags", key, isFound(key) ? () => true : isFound),
+      ),
+    ],
+    table.rows,
+  );
 }

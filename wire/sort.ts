@@ -1,4 +1,11 @@
-import { columnOf, isPresentAt, type Bits, type ColumnView, type ColumnTable } from "./columns.ts";
+import {
+  allRows,
+  columnOf,
+  isPresentAt,
+  type Bits,
+  type ColumnView,
+  type ColumnTable,
+} from "./columns.ts";
 import type { Value } from "./filter.ts";
 import type { OrderTerm } from "./order.ts";
 import { compareText } from "./text.ts";
@@ -12,7 +19,7 @@ export function sortedRows(
   table: ColumnTable,
   rows?: Uint32Array,
 ): Uint32Array {
-  let sorted = rows ?? Uint32Array.from({ length: table.rows }, (_, i) => i);
+  let sorted = rows ?? allRows(table.rows);
   for (const { field, descending } of order.toReversed()) {
     const { high, low, last } = keysOf(columnOf(table, field), descending, table.rows);
     if (low) sorted = sortedBy(low, sorted);

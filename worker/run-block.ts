@@ -312,6 +312,33 @@ function durationColumn(
   return { type: "number", values };
 }
 
+/** Returns some rows of a table, in the order given. */
+export function takeRows(table: ColumnTable, rows: Uint32Array): ColumnTable {
+  return {
+    rows: rows.length,
+    tags: () => table.tags(),
+    column(field) {
+      const column = table.column(field);
+      return column && (rows.length === table.rows ? column : takeColumn(column, rows));
+    },
+  };
+}
+
+function takeColumn(column: ColumnView, rows: Uint32Array): ColumnView {
+  const bytes = new Uint8Array((rows.length + 7) >> 3);
+  for (let i = 0; i < rows.length; i++)
+    if (isPresentAt(column.present, rows[i]!)) bytes[i >> 3]! |= 1 << (i & 7);
+  const present = { bytes, offset: 0 };
+  return column.type === "number"
+    ? { type: "number", values: Float64Array.from(rows, (row) => column.values[row]!), present }
+    : {
+        type: "word",
+        words: column.words,
+        codes: Int32Array.from(rows, (row) => column.codes[row]!),
+        present,
+      };
+}
+
 /** Returns tables, one behind the other, as one. */
 export function concatTables(tables: ColumnTable[]): ColumnTable {
   return {

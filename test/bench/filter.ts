@@ -10,7 +10,7 @@ import {
 import { filterTable, sortTable } from "../../client/index.ts";
 import { tableColumns } from "../../client/table-columns.ts";
 import { parseOrder } from "../../wire/order.ts";
-import { predicate, rowsOf } from "../../wire/predicate.ts";
+import { rowsWhere } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
 import { sortedRows } from "../../wire/sort.ts";
 import { median, say } from "./report.ts";
@@ -26,7 +26,7 @@ export function filter(): void {
   const three = parseWhere(where);
   const ordered = parseOrder("metrics.val/acc desc");
   const sides: [string, () => unknown, string][] = [
-    ["a filter of 3 clauses", () => rowsOf(predicate(three, columns)), "(target ≤ 1)"],
+    ["a filter of 3 clauses", () => rowsWhere(three, columns), "(target ≤ 1)"],
     ["the same as a table", () => filterTable(table, where), ""],
     ["a regular expression over names", regex(columns), ""],
     ["a word", word(columns), ""],
@@ -50,11 +50,11 @@ export function filter(): void {
 
 const regex = (columns: ReturnType<typeof tableColumns>) => {
   const tree = parseWhere("name ~ '^run-[0-9]*7$'");
-  return () => predicate(tree, columns);
+  return () => rowsWhere(tree, columns);
 };
 const word = (columns: ReturnType<typeof tableColumns>) => {
   const tree = parseWhere("77 or vision");
-  return () => predicate(tree, columns);
+  return () => rowsWhere(tree, columns);
 };
 const twoFields = (columns: ReturnType<typeof tableColumns>) => {
   const order = parseOrder("tags.team, metrics.val/acc desc");

@@ -1,10 +1,11 @@
-// npm run bench [log-call] [ingest] [points] [scale] [filter] [start] [size]: measures, and prints both sides of each comparison from one run.
+// npm run bench [log-call] [ingest] [points] [runs] [scale] [filter] [start] [size]: measures, and prints both sides of each comparison from one run.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { filter } from "./filter.ts";
 import { ingest } from "./ingest.ts";
 import { logCall } from "./log-call.ts";
 import { points } from "./points/index.ts";
+import { runs } from "./runs/index.ts";
 import { scale } from "./scale.ts";
 import { sizes } from "./size.ts";
 import { startUp } from "./start.ts";
@@ -18,6 +19,7 @@ const benches: Record<string, () => void | Promise<void>> = {
   start: startUp,
   ingest,
   points,
+  runs,
   scale,
   filter,
   "log-call": logCall,

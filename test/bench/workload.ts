@@ -1,7 +1,7 @@
 import { emptyPoints, type Points } from "../../wire/point.ts";
 
 /** Returns the same numbers from 0 to 1 for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
+export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

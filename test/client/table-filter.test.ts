@@ -17,7 +17,7 @@ import { filterTable, sortTable } from "../../client/index.ts";
 import { tableColumns } from "../../client/table-columns.ts";
 import { batchMessage, endOfStream, nullableColumn, schemaMessage } from "../../wire/arrow.ts";
 import type { Run } from "../../wire/run.ts";
-import { predicate, rowsOf } from "../../wire/predicate.ts";
+import { rowsWhere } from "../../wire/predicate.ts";
 import { parseOrder } from "../../wire/order.ts";
 import { parseWhere } from "../../wire/query.ts";
 import { runColumns } from "../../wire/run-columns.ts";
@@ -204,8 +204,8 @@ test("the table that is sent answers as the runs that it was made of", () => {
       ];
       const table = sent(made, columns);
       for (const filter of filters)
-        expect(rowsOf(predicate(parseWhere(filter), tableColumns(table))), filter).toEqual(
-          rowsOf(predicate(parseWhere(filter), runColumns(made))),
+        expect(rowsWhere(parseWhere(filter), tableColumns(table)), filter).toEqual(
+          rowsWhere(parseWhere(filter), runColumns(made)),
         );
       for (const order of [
         "params.opt desc, metrics.loss",

@@ -1,14 +1,17 @@
 // The Worker with routes more. /bench/serve: how much of its own time an answer takes, all it reads being in memory.
 // /bench/collected/…: the answer of …, its garbage collected with each read of an object and each piece that is taken.
+// /bench/runs: stores runs of the bench's; /bench/settle: moves them from rows into blocks.
 import worker from "../../worker/index.ts";
 import { readPoints, type Part } from "../../worker/db/points.ts";
 import { selectExperiment } from "../../worker/db/experiments.ts";
+import { settleRuns } from "../../worker/db/run-blocks.ts";
 import { selectMetricKeys, selectPointRuns } from "../../worker/db/runs.ts";
 import type { Env } from "../../worker/env.ts";
 import { gzipMember, type Piece } from "../../worker/gzip.ts";
 import { arrowPieces } from "../../worker/routes/points-arrow.ts";
 import { encodeBlocks } from "../../worker/routes/blocks.ts";
 import { pointBlocks } from "../../worker/routes/points-blocks.ts";
+import { insertBenchRuns } from "./bench-runs.ts";
 
 export default {
   ...worker,
@@ -17,11 +20,19 @@ export default {
     const experiment = url.searchParams.get("experiment")!;
     if (url.pathname === "/bench/serve") return Response.json(await serve(env, experiment));
     if (url.pathname === "/bench/segments") return Response.json(await segments(env, experiment));
+    if (url.pathname === "/bench/runs") {
+      const range = { from: number(url, "from"), to: number(url, "to") };
+      return Response.json({ runs: await insertBenchRuns(env, experiment, range) });
+    }
+    if (url.pathname === "/bench/settle")
+      return Response.json({ runs: await settleRuns(env, experiment, { quiet: 0 }) });
     if (url.pathname.startsWith("/bench/collected/"))
       return collected(request, env, context, url.href.replace("/bench/collected", ""));
     return worker.fetch(request, env, context);
   },
 };
+
+const number = (url: URL, name: string) => Number(url.searchParams.get(name));
 
 declare const gc: () => void;
 

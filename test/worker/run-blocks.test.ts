@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { newId } from "../../wire/id.ts";
 import { parseOrder } from "../../wire/order.ts";
-import { predicate, rowsOf } from "../../wire/predicate.ts";
+import { rowsWhere } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
 import { runColumns } from "../../wire/run-columns.ts";
 import { sortedRows } from "../../wire/sort.ts";
@@ -145,9 +145,7 @@ async function expectTrue(name: string, where: string, order: string): Promise<v
     columns: "id",
   });
   const terms = [...parseOrder(order || "started desc"), ...parseOrder("started desc")];
-  const byNumber = Uint32Array.from(rowsOf(predicate(parseWhere(where), table))).sort(
-    (a, b) => runs[b]!.no - runs[a]!.no,
-  );
+  const byNumber = rowsWhere(parseWhere(where), table).sort((a, b) => runs[b]!.no - runs[a]!.no);
   const expected = Array.from(sortedRows(terms, table, byNumber), (row) => runs[row]!.id);
   const found = (await ask("GET", `/runs.json?${query}`)).json.map(({ id }: { id: string }) => id);
   expect(found, `${where} / ${order}`).toEqual(expected);

@@ -19,7 +19,7 @@ import {
   parseMlflowWhere,
 } from "../../wire/mlflow-query.ts";
 import type { OrderTerm } from "../../wire/order.ts";
-import { predicate, rowsOf } from "../../wire/predicate.ts";
+import { predicate, rowsWhere } from "../../wire/predicate.ts";
 import { parseWhere } from "../../wire/query.ts";
 import { runColumns } from "../../wire/run-columns.ts";
 import type { Run } from "../../wire/run.ts";
@@ -437,7 +437,7 @@ async function search(filter: Filter) {
   return {
     isExact,
     ids: results.map((row) => row["id"]!),
-    finished: Array.from(rowsOf(predicate(filter, table)), (row) => results[row]!["id"]!),
+    finished: Array.from(rowsWhere(filter, table), (row) => results[row]!["id"]!),
   };
 }
 

@@ -1,5 +1,4 @@
-import type { ColumnView } from "../../wire/columns.ts";
-import { columnFromValues } from "../../wire/columns.ts";
+import { allRows, columnFromValues, type ColumnView } from "../../wire/columns.ts";
 import { newId } from "../../wire/id.ts";
 import { workspace, type Stores } from "../env.ts";
 import {
@@ -115,22 +114,44 @@ export class Block {
   }
 
   async #column(name: string): Promise<ColumnView> {
+    const key = `${this.row.object} ${name}`;
+    const known = cache.get(key);
+    if (known) {
+      cache.delete(key);
+      cache.set(key, known); // now it is the last to go
+      return known.view;
+    }
     const column = this.directory.columns.get(name)!;
-    return readColumn(
-      await readBytes(this.#bucket, this.row.object, column.at, column.length),
-      column,
-    );
+    const bytes = await readBytes(this.#bucket, this.row.object, column.at, column.length);
+    const view = readColumn(bytes, column);
+    keep(key, { view, size: column.size });
+    return view;
   }
 
-  /** Returns the places of the runs that stand in it as they are, and all their row numbers. */
-  async alive(): Promise<{ rows: number[]; numbers: Float64Array }> {
+  /** Returns the places of the runs that stand in it as they are, of those given or all, and the row numbers of all. */
+  async alive(
+    rows = allRows(this.directory.rows),
+  ): Promise<{ rows: Uint32Array; numbers: Float64Array }> {
     const { values: numbers } = (await this.read([numberColumn])).get(numberColumn) as {
       values: Float64Array;
     };
-    const rows: number[] = [];
-    for (let row = 0; row < this.directory.rows; row++)
-      if (!this.#dead.has(numbers[row]!)) rows.push(row);
-    return { rows, numbers };
+    const isAlive = (row: number) => !this.#dead.has(numbers[row]!);
+    return { rows: this.hasDead ? rows.filter(isAlive) : rows, numbers };
+  }
+}
+
+/** Columns that were asked for before, about so many bytes of them; those asked for longest ago go first. */
+const mostCached = 14_000_000;
+const cache = new Map<string, { view: ColumnView; size: number }>();
+let cached = 0;
+
+function keep(key: string, column: { view: ColumnView; size: number }): void {
+  cached += column.size - (cache.get(key)?.size ?? 0);
+  cache.set(key, column);
+  for (const [oldest, { size }] of cache) {
+    if (cached <= mostCached) return;
+    cache.delete(oldest);
+    cached -= size;
   }
 }
 
@@ -344,13 +365,13 @@ function countDead(rows: BlockRow[], changed: { block: number }[]): number {
 
 /** Returns places of runs, of which source and where in it, by start, the newest first. */
 async function newestFirst(
-  sources: { block: Block; rows: number[]; numbers: Float64Array }[],
+  sources: { block: Block; rows: Uint32Array; numbers: Float64Array }[],
 ): Promise<[source: number, row: number][]> {
   const started = await Promise.all(
     sources.map(async ({ block }) => (await block.read(["started"])).get("started")!),
   );
   const places = sources.flatMap(({ rows }, source) =>
-    rows.map((row): [number, number] => [source, row]),
+    Array.from(rows, (row): [number, number] => [source, row]),
   );
   const startOf = ([source, row]: [number, number]) => valueAt(started[source]!, row) as number;
   return places.sort(

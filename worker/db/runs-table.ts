@@ -1,13 +1,18 @@
-import { columnFromValues, type ColumnTable, type ColumnView } from "../../wire/columns.ts";
+import {
+  allRows,
+  columnFromValues,
+  type ColumnTable,
+  type ColumnView,
+} from "../../wire/columns.ts";
 import { seenUpTo, formatCursor, type Cursor } from "../../wire/cursor.ts";
 import { fieldsOf, type Filter, type Value } from "../../wire/filter.ts";
 import type { Field } from "../../wire/field.ts";
 import type { OrderTerm } from "../../wire/order.ts";
-import { predicate, rowsOf } from "../../wire/predicate.ts";
+import { rowsWhere } from "../../wire/predicate.ts";
 import { runColumns } from "../../wire/run-columns.ts";
 import { sortedRows } from "../../wire/sort.ts";
 import { workspace, type Stores } from "../env.ts";
-import { blockTable, columnNames, concatTables, valueAt } from "../run-block.ts";
+import { blockTable, columnNames, concatTables, takeRows, valueAt } from "../run-block.ts";
 import { boundTo } from "./bound.ts";
 import { rowNumber, withoutDatasets } from "./datasets.ts";
 import { now } from "./events.ts";
@@ -53,11 +58,11 @@ export interface FoundRuns {
   cells(fields: Field[], begin: number, end: number): Promise<ColumnTable>;
 }
 
-/** A part of what is searched: a block of settled runs, or those that the database alone has. */
+/** What was found in a part of what is searched: a block of settled runs, or those that the database alone has. */
 interface Source {
+  /** of each run its place in the block, its row number, and the fields that the order asks for */
   rows: Uint32Array;
-  numbers: ArrayLike<number>;
-  /** the fields that the order asks for */
+  numbers: Float64Array;
   table: ColumnTable;
   block?: Block;
 }
@@ -191,10 +196,14 @@ async function looseSource(
     experimentName,
   }: { filter: Filter | undefined; fields: Field[]; experimentName: (id: string) => string },
 ): Promise<Source> {
-  let numbers = found.map(({ no }) => no);
-  if (filter && found[0]?.isWide) numbers = await finished(db, numbers, filter, experimentName);
-  const rows = Uint32Array.from(numbers.keys());
-  return { numbers, rows, table: await readCells(db, numbers, fields, experimentName) };
+  const all = found.map(({ no }) => no);
+  const numbers =
+    filter && found[0]?.isWide ? await finished(db, all, filter, experimentName) : all;
+  return {
+    rows: allRows(numbers.length),
+    numbers: Float64Array.from(numbers),
+    table: await readCells(db, numbers, fields, experimentName),
+  };
 }
 
 /** Returns those of some runs that a filter holds of, where SQL could not say it all. */
@@ -209,7 +218,7 @@ async function finished(
     const table = runColumns(runs, { experimentName });
     const numbers = columnFromValues(runs.map(({ no }) => no));
     const column = (field: Field) => (field === rowNumber ? numbers : table.column(field));
-    for (const row of rowsOf(predicate(filter, { ...table, column }))) held.add(runs[row]!.no);
+    for (const row of rowsWhere(filter, { ...table, column })) held.add(runs[row]!.no);
   }
   return numbers.filter((no) => held.has(no));
 }
@@ -234,19 +243,20 @@ async function blockSource(
     ...[...asked.fields, ...fields].flatMap(columnNames),
     ...(asked.isSearch ? ["name", "id", ...tags] : []),
     "archived",
-    ...(fields.length ? ["heartbeat"] : []),
   ]);
-  const { rows: alive, numbers } = await block.alive();
   const table = blockTable(block.directory.rows, columns, {
     experiment,
     tags: tags.map((name) => name.slice(5)),
   });
-  const mask = filter && predicate(filter, table);
+  const { rows: alive, numbers } = await block.alive(filter && rowsWhere(filter, table));
   const hidden = archived ? undefined : columns.get("archived");
-  const rows = Uint32Array.from(alive).filter(
-    (row) => (!mask || mask[row] === 1) && (!hidden || valueAt(hidden, row) === undefined),
-  );
-  return { block, rows, numbers, table };
+  const rows = hidden ? alive.filter((row) => valueAt(hidden, row) === undefined) : alive;
+  return {
+    block,
+    rows,
+    numbers: Float64Array.from(rows, (row) => numbers[row]!),
+    table: takeRows(table, rows),
+  };
 }
 
 /** The place that a page ended at, as a run like others. */
@@ -254,7 +264,7 @@ function placeSource({ no, started, values }: Place, fields: Field[]): Source {
   const columns = [...values, started].map((value) => columnFromValues([value ?? undefined]));
   return {
     rows: Uint32Array.of(0),
-    numbers: [no],
+    numbers: Float64Array.of(no),
     table: { rows: 1, tags: () => [], column: (field) => columns[fields.indexOf(field)] },
   };
 }
@@ -275,28 +285,18 @@ function sourceAt(starts: number[], place: number): number {
   return source;
 }
 
-/** Returns the selected rows of all sources in their order, those behind a place. */
+/** Returns the places of the runs of all sources in their order, those behind a place. */
 function arranged(sources: Source[], terms: OrderTerm[], after: Place | undefined): Uint32Array {
-  const starts = startsOf(sources);
-  const all = new Uint32Array(sources.reduce((n, { rows }) => n + rows.length, 0));
-  const numbers = new Float64Array(sources.reduce((n, { table }) => n + table.rows, 0));
-  let at = 0;
-  sources.forEach((source, s) => {
-    numbers.set(source.numbers, starts[s]);
-    for (const row of source.rows) all[at++] = starts[s]! + row;
-  });
   const table = concatTables(sources.map((source) => source.table));
+  const numbers = new Float64Array(table.rows);
+  startsOf(sources).forEach((start, s) => numbers.set(sources[s]!.numbers, start));
   // Where all else is equal, the run that was created last comes first.
-  const sorted = sortedRows(
-    [...terms, { field: rowNumber, descending: true }],
-    {
-      ...table,
-      column: (field) =>
-        field === rowNumber ? { type: "number", values: numbers } : table.column(field),
-    },
-    all,
-  );
-  return after ? sorted.subarray(sorted.indexOf(starts.at(-1)!) + 1) : sorted;
+  const sorted = sortedRows([...terms, { field: rowNumber, descending: true }], {
+    ...table,
+    column: (field) =>
+      field === rowNumber ? { type: "number", values: numbers } : table.column(field),
+  });
+  return after ? sorted.subarray(sorted.indexOf(table.rows - 1) + 1) : sorted;
 }
 
 function placeOf(
@@ -316,9 +316,6 @@ function placeOf(
   };
 }
 
-/** Columns of blocks in memory, about so many bytes of them; those used longest ago go first. */
-const mostBytes = 14_000_000;
-
 interface Arrangement {
   sources: Source[];
   starts: number[];
@@ -334,7 +331,10 @@ async function gather(
 ): Promise<ColumnTable> {
   const sourceOf = Uint32Array.from(places, (place) => sourceAt(starts, place));
   const views: (ColumnTable | undefined)[] = sources.map(() => undefined);
-  const rowOf = Uint32Array.from(places, (place, i) => place - starts[sourceOf[i]!]!);
+  const rowOf = Uint32Array.from(places, (place, i) => {
+    const source = sourceOf[i]!;
+    return sources[source]!.rows[place - starts[source]!]!;
+  });
   for (const source of new Set(sourceOf)) {
     const { block, numbers } = sources[source]!;
     if (block) continue;
@@ -347,7 +347,11 @@ async function gather(
   for (const field of fields) {
     for (const source of new Set(sourceOf)) {
       const { block } = sources[source]!;
-      if (block) views[source] = await cached(block, field, experimentName(block.row.experiment));
+      if (block)
+        views[source] = blockTable(block.directory.rows, await block.read(columnNames(field)), {
+          experiment: experimentName(block.row.experiment),
+          tags: [],
+        });
     }
     const parts = views.map((view) => view?.column(field));
     columns.set(
@@ -361,32 +365,4 @@ async function gather(
     );
   }
   return { rows: places.length, tags: () => [], column: (field) => columns.get(field) };
-}
-
-const cache = new Map<string, { table: ColumnTable; bytes: number }>();
-let cachedBytes = 0;
-
-/** Returns a table of one field of a block, read once while it is in use. */
-async function cached(block: Block, field: Field, experiment: string): Promise<ColumnTable> {
-  const names = columnNames(field);
-  const key = `${block.row.object} ${experiment} ${names.join(" ")}`;
-  const known = cache.get(key);
-  if (known) {
-    cache.delete(key);
-    cache.set(key, known);
-    return known.table;
-  }
-  const columns = await block.read(names);
-  const whole = blockTable(block.directory.rows, columns, { experiment, tags: [] });
-  const column = whole.column(field);
-  const table = { ...whole, column: () => column };
-  const bytes = names.reduce((n, name) => n + (block.directory.columns.get(name)?.size ?? 0), 100);
-  cache.set(key, { table, bytes });
-  cachedBytes += bytes;
-  for (const [oldest, { bytes }] of cache) {
-    if (cachedBytes <= mostBytes) break;
-    cache.delete(oldest);
-    cachedBytes -= bytes;
-  }
-  return table;
 }

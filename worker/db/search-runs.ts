@@ -2,7 +2,7 @@ import { columnFromValues } from "../../wire/columns.ts";
 import { formatField, type Field } from "../../wire/field.ts";
 import { fieldsOf, type Filter } from "../../wire/filter.ts";
 import type { OrderTerm } from "../../wire/order.ts";
-import { predicate, rowsOf } from "../../wire/predicate.ts";
+import { rowsWhere } from "../../wire/predicate.ts";
 import { workspace } from "../env.ts";
 import { boundTo } from "./bound.ts";
 import { orderBySQL } from "./order.ts";
@@ -65,7 +65,7 @@ export async function searchRuns(
     const count = where.isExact ? search.limit + 1 : maxCandidates;
     const candidates = await selectCandidates(db, search, sql, after, count);
     const holds = where.isExact ? undefined : holdsOf(search.filter, fields, candidates);
-    found.push(...(holds ? Array.from(rowsOf(holds), (i) => candidates[i]!) : candidates));
+    found.push(...(holds ? Array.from(holds, (i) => candidates[i]!) : candidates));
     if (candidates.length < count || found.length > search.limit) break;
     const last = candidates.at(-1)!;
     after = [last.no, last.place];
@@ -113,14 +113,14 @@ async function selectCandidates(
 }
 
 /** Returns which candidates a filter holds of, by the values of its fields that came with them. */
-function holdsOf(filter: Filter, fields: Field[], candidates: Candidate[]): Uint8Array {
+function holdsOf(filter: Filter, fields: Field[], candidates: Candidate[]): Uint32Array {
   const columns = new Map(
     fields.map((field, i) => [
       formatField(field),
       columnFromValues(candidates.map((row) => valueFromJSON(field, row[`f${i}`] ?? null))),
     ]),
   );
-  return predicate(filter, {
+  return rowsWhere(filter, {
     rows: candidates.length,
     column: (field) => columns.get(formatField(field)),
     tags: () => [],

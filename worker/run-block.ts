@@ -149,7 +149,7 @@ export class BlockWriter {
   /** Returns a column's bytes. */
   column(name: string, column: ColumnView, contents: ColumnContents): Uint8Array {
     const raw = packColumn(column, this.#rows);
-    const bytes = deflateRawSync(raw, { level: 4 });
+    const bytes = deflateRawSync(raw, { level: 1 });
     const place = { at: this.#at, length: bytes.length, crc: crc32(raw), size: raw.length };
     this.#columns.push([name, { ...place, ...contents }]);
     this.#at += bytes.length;
@@ -337,6 +337,40 @@ function takeColumn(column: ColumnView, rows: Uint32Array): ColumnView {
         codes: Int32Array.from(rows, (row) => column.codes[row]!),
         present,
       };
+}
+
+/** Returns a column whose row i is that of `rows[i]` in the part `sources[i]`; a part that is not there has no values. */
+export function pickColumn(
+  parts: (ColumnView | undefined)[],
+  sources: ArrayLike<number>,
+  rows: ArrayLike<number>,
+): ColumnView {
+  const length = rows.length;
+  const present = { bytes: new Uint8Array((length + 7) >> 3), offset: 0 };
+  const isNumber = (part: ColumnView | undefined) =>
+    !part || part.type === "number" || part.words.length === 0;
+  if (parts.every(isNumber)) {
+    const values = new Float64Array(length);
+    for (let i = 0; i < length; i++) {
+      const part = parts[sources[i]!];
+      if (part?.type !== "number" || !isPresentAt(part.present, rows[i]!)) continue;
+      values[i] = part.values[rows[i]!]!;
+      present.bytes[i >> 3]! |= 1 << (i & 7);
+    }
+    return { type: "number", values, present };
+  }
+  const words: Value[] = [];
+  const codes = new Int32Array(length).fill(-1);
+  const codeOf = new Map<Value, number>();
+  for (let i = 0; i < length; i++) {
+    const part = parts[sources[i]!];
+    const value = part && valueAt(part, rows[i]!);
+    if (value === undefined) continue;
+    let code = codeOf.get(value);
+    if (code === undefined) codeOf.set(value, (code = words.push(value) - 1));
+    codes[i] = code;
+  }
+  return { type: "word", words, codes };
 }
 
 /** Returns tables, one behind the other, as one. */

@@ -102,7 +102,7 @@ function selectLooseKeys(db: D1Database, experiments: string[]): D1PreparedState
     FROM ${from} GROUP BY j.key`;
   return db
     .prepare(
-      `WITH own AS (SELECT no, params, tags, metrics, heartbeat FROM runs
+      `WITH own AS (SELECT no, params, tags, metrics, heartbeat FROM runs INDEXED BY runs_loose
          WHERE workspace = ?1 AND experiment IN (SELECT value FROM json_each(?2)) AND block <= 0 AND deleted IS NULL)
        SELECT 'params' AS kind, j.key AS key, sum(${isNumber} OR ${isOddNumber}) AS numbers, sum(j.type IN ('true', 'false')) AS booleans,
          sum(j.type = 'text' AND NOT (${isOddNumber})) AS texts,

@@ -12,7 +12,14 @@ import { rowsWhere } from "../../wire/predicate.ts";
 import { runColumns } from "../../wire/run-columns.ts";
 import { sortedRows } from "../../wire/sort.ts";
 import { workspace, type Stores } from "../env.ts";
-import { blockTable, columnNames, concatTables, takeRows, valueAt } from "../run-block.ts";
+import {
+  blockTable,
+  columnNames,
+  concatTables,
+  pickColumn,
+  takeRows,
+  valueAt,
+} from "../run-block.ts";
 import { boundTo } from "./bound.ts";
 import { rowNumber, withoutDatasets } from "./datasets.ts";
 import { now } from "./events.ts";
@@ -354,15 +361,7 @@ async function gather(
         });
     }
     const parts = views.map((view) => view?.column(field));
-    columns.set(
-      field,
-      columnFromValues(
-        Array.from(places, (_, i) => {
-          const part = parts[sourceOf[i]!];
-          return part && valueAt(part, rowOf[i]!);
-        }),
-      ),
-    );
+    columns.set(field, pickColumn(parts, sourceOf, rowOf));
   }
   return { rows: places.length, tags: () => [], column: (field) => columns.get(field) };
 }

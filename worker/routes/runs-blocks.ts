@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import type { ColumnTable, ColumnView } from "../../wire/columns.ts";
+import { isPresentAt, type ColumnTable, type ColumnView } from "../../wire/columns.ts";
 import { ApiError, shown } from "../../wire/error.ts";
 import { fieldFromName, type Field as RunField } from "../../wire/field.ts";
 import type { Value } from "../../wire/filter.ts";
@@ -96,10 +96,19 @@ export function runBlocks(found: FoundRuns, columns: RunColumn[]): Blocks {
 
 function valuesOf({ field, type }: RunColumn, table: ColumnTable): ArrayLike<unknown> {
   const column: ColumnView | undefined = table.column(field);
+  if (column?.type === "number" && type !== "utf8" && hasAll(column, table.rows))
+    return column.values;
   return Array.from({ length: table.rows }, (_, row) => {
     const value = column && valueAt(column, row);
     return value !== undefined && type === "utf8" ? String(value) : value;
   });
+}
+
+/** Whether no row of a column is without a value. */
+function hasAll({ present }: ColumnView, rows: number): boolean {
+  if (!present) return true;
+  for (let row = 0; row < rows; row++) if (!isPresentAt(present, row)) return false;
+  return true;
 }
 
 /** Returns the catalogue of keys as a table. */

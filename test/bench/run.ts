@@ -1,9 +1,10 @@
-// npm run bench [log-call] [ingest] [points] [scale] [filter] [start] [size]: measures, and prints both sides of each comparison from one run.
+// npm run bench [log-call] [ingest] [points] [scale] [filter] [mlflow] [start] [size]: measures, and prints both sides of each comparison from one run.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { filter } from "./filter.ts";
 import { ingest } from "./ingest.ts";
 import { logCall } from "./log-call.ts";
+import { mlflow } from "./mlflow/index.ts";
 import { points } from "./points/index.ts";
 import { scale } from "./scale.ts";
 import { sizes } from "./size.ts";
@@ -20,6 +21,7 @@ const benches: Record<string, () => void | Promise<void>> = {
   points,
   scale,
   filter,
+  mlflow,
   "log-call": logCall,
 };
 const wanted = process.argv.slice(2);

@@ -7,12 +7,14 @@ import json
 import math
 import os
 import random
+import re
 import sqlite3
 import sys
 import tempfile
 import time
 import uuid
 
+import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
@@ -20,6 +22,7 @@ KEYS = 10
 FILTER = "metrics.metric_3 > 0.5 and params.param_0 = 'adam'"
 ORDER = ["metrics.metric_1 ASC"]
 START = 1_795_432_172_440
+http = requests.Session()
 
 
 def timed(work):
@@ -131,6 +134,27 @@ def page(uri, experiment):
     return {"seconds": seconds, "found": [[run.info.run_name for run in runs], parts]}
 
 
+def page_alone(uri, experiment):
+    """The same answers, of which nothing is made."""
+    found = MlflowClient(uri).get_experiment_by_name(experiment)
+    asked = {"experiment_ids": [found.experiment_id], "max_results": 1000}
+
+    def work():
+        pages, token = 0, None
+        while pages == 0 or token:
+            answer = http.post(
+                f"{uri}/api/2.0/mlflow/runs/search",
+                json=asked | ({"page_token": token.group(1)} if token else {}),
+            )
+            answer.raise_for_status()
+            token = re.search(r'"next_page_token": ?"([^"]+)"', answer.content.decode())
+            pages += 1
+        return pages
+
+    seconds, pages = timed(work)
+    return {"seconds": seconds, "found": pages}
+
+
 def write_history(uri, experiment, points):
     """One metric of so many points, a thousand a batch."""
     client = MlflowClient(uri)
@@ -152,6 +176,15 @@ def read_history(uri, run):
     return {"seconds": seconds, "found": found}
 
 
+def history_alone(uri, run):
+    """The same answer, of which nothing is made."""
+    asked = {"run_id": run, "metric_key": "loss"}
+    seconds, answer = timed(
+        lambda: http.get(f"{uri}/api/2.0/mlflow/metrics/get-history", params=asked)
+    )
+    return {"seconds": seconds, "found": [answer.status_code, answer.text.count('"step"')]}
+
+
 def upload(uri, experiment, file):
     client = MlflowClient(uri)
     run = client.create_run(experiment_of(client, experiment)).info.run_id
@@ -171,7 +204,7 @@ def download(uri, run, file):
 
 
 DEEDS = {it.__name__: it for it in (
-    log, fill, search, page, write_history, read_history, upload, download,
+    log, fill, search, page, page_alone, write_history, read_history, history_alone, upload, download,
 )}  # fmt: skip
 
 answers, sys.stdout = sys.stdout, sys.stderr  # the client prints, too

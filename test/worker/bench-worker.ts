@@ -76,7 +76,8 @@ function summaryOf(value: number, time: number): Summary {
 }
 
 async function bucket({ method, body }: Request, { FILES }: Env): Promise<Response> {
-  if (method === "GET") return new Response((await FILES.get("bench"))?.body);
+  const headers = { "content-type": "application/octet-stream" };
+  if (method === "GET") return new Response((await FILES.get("bench"))?.body, { headers });
   await FILES.put("bench", body);
   return new Response();
 }

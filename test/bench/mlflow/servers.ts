@@ -38,6 +38,7 @@ export async function startMlflow(python: string) {
     env: quiet,
     stdio: "ignore",
   });
+  process.once("exit", () => child.kill());
   const deadline = Date.now() + 120_000;
   while (!(await answers(url))) {
     if (child.exitCode !== null || Date.now() > deadline)

@@ -6,7 +6,8 @@ export function toJSON(value: unknown): string {
   return JSON.stringify(value, (_, v: unknown) => (typeof v === "number" ? numberToJSON(v) : v));
 }
 
-function numberToJSON(value: number): unknown {
+/** Returns what JSON.stringify writes as toJSON writes the number. */
+export function numberToJSON(value: number): unknown {
   if (value === 0) return Object.is(value, -0) ? JSON.rawJSON("-0.0") : 0;
   return Number.isFinite(value) ? value : String(value);
 }

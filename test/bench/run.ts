@@ -1,9 +1,10 @@
-// npm run bench [log-call] [ingest] [points] [runs] [scale] [filter] [start] [size]: measures, and prints both sides of each comparison from one run.
+// npm run bench [log-call] [ingest] [points] [scale] [runs] [filter] [mlflow] [start] [size]: measures, and prints both sides of each comparison from one run.
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { filter } from "./filter.ts";
 import { ingest } from "./ingest.ts";
 import { logCall } from "./log-call.ts";
+import { mlflow } from "./mlflow/index.ts";
 import { points } from "./points/index.ts";
 import { runs } from "./runs/index.ts";
 import { scale } from "./scale.ts";
@@ -22,6 +23,7 @@ const benches: Record<string, () => void | Promise<void>> = {
   runs,
   scale,
   filter,
+  mlflow,
   "log-call": logCall,
 };
 const wanted = process.argv.slice(2);

@@ -1,13 +1,18 @@
 // The Worker with routes more. /bench/serve: how much of its own time an answer takes, all it reads being in memory.
 // /bench/collected/…: the answer of …, its garbage collected with each read of an object and each piece that is taken.
 // /bench/runs: stores runs of the bench's; /bench/settle: moves them from rows into blocks.
+// /bench/fill: puts runs into an experiment as rows that look as if the door for MLflow had made them; their points are nowhere.
+// /bench/bucket: puts the body into the bucket, and gives it back.
+import { pointsFromJSON } from "../../wire/point.ts";
+import { summarize, type Summary } from "../../wire/summary.ts";
 import worker from "../../worker/index.ts";
 import { readPoints, type Part } from "../../worker/db/points.ts";
-import { selectExperiment } from "../../worker/db/experiments.ts";
+import { createExperiment, selectExperiment } from "../../worker/db/experiments.ts";
 import { settleRuns } from "../../worker/db/run-blocks.ts";
 import { selectMetricKeys, selectPointRuns } from "../../worker/db/runs.ts";
-import type { Env } from "../../worker/env.ts";
+import { workspace, type Env } from "../../worker/env.ts";
 import { gzipMember, type Piece } from "../../worker/gzip.ts";
+import { paramsText } from "../../worker/mlflow/run-json.ts";
 import { arrowPieces } from "../../worker/routes/points-arrow.ts";
 import { encodeBlocks } from "../../worker/routes/blocks.ts";
 import { pointBlocks } from "../../worker/routes/points-blocks.ts";
@@ -28,11 +33,65 @@ export default {
       return Response.json({ runs: await settleRuns(env, experiment, { quiet: 0 }) });
     if (url.pathname.startsWith("/bench/collected/"))
       return collected(request, env, context, url.href.replace("/bench/collected", ""));
+    if (url.pathname === "/bench/fill") return fill(await request.json(), env, experiment);
+    if (url.pathname === "/bench/bucket") return bucket(request, env);
     return worker.fetch(request, env, context);
   },
 };
 
 const number = (url: URL, name: string) => Number(url.searchParams.get(name));
+
+/** A run as the bench of MLflow's client invents it; its metrics have one point at step 10. */
+interface Invented {
+  id: string;
+  started: number;
+  params: Record<string, string>;
+  tags: Record<string, string>;
+  metrics: Record<string, number>;
+}
+
+async function fill(runs: Invented[], { DB }: Env, name: string): Promise<Response> {
+  const question = {
+    hypothesis: "",
+    metric: null,
+    direction: "min",
+    conclusion: "",
+    note: "",
+  } as const;
+  const { id } = await createExperiment(DB, { name, ...question, tags: {} }, "bench");
+  const rows = runs.map(({ params, metrics, started, ...run }, i) => ({
+    ...run,
+    started,
+    name: `run-${i}`,
+    number: i + 1,
+    params: paramsText(Object.entries(params).map(([key, value]) => ({ key, value }))),
+    metrics: Object.fromEntries(
+      Object.entries(metrics).map(([key, value]) => [key, summaryOf(value, started)]),
+    ),
+  }));
+  for (let at = 0; at < rows.length; at += 100)
+    await DB.prepare(
+      `INSERT INTO runs (workspace, id, experiment, number, name, state, params, tags, note, source, metrics, points, started, ended, heartbeat, touched, digest)
+       SELECT ?1, r ->> 'id', ?2, r ->> 'number', r ->> 'name', 'finished', jsonb(r ->> 'params'), jsonb(r -> 'tags'), '', '', jsonb(r -> 'metrics'),
+         10, r ->> 'started', (r ->> 'started') + 500, r ->> 'started', r ->> 'started', ''
+       FROM (SELECT value AS r FROM json_each(?3))`,
+    )
+      .bind(workspace, id, JSON.stringify(rows.slice(at, at + 100)))
+      .run();
+  return new Response();
+}
+
+function summaryOf(value: number, time: number): Summary {
+  const points = pointsFromJSON([{ key: "it", step: 10, time, value }]);
+  return summarize(points).get("it")!;
+}
+
+async function bucket({ method, body }: Request, { FILES }: Env): Promise<Response> {
+  const headers = { "content-type": "application/octet-stream" };
+  if (method === "GET") return new Response((await FILES.get("bench"))?.body, { headers });
+  await FILES.put("bench", body);
+  return new Response();
+}
 
 declare const gc: () => void;
 

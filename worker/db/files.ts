@@ -139,6 +139,9 @@ async function openRun(db: D1Database, run: string): Promise<OwnerRun> {
   return owner;
 }
 
+/** So many bytes of a body are passed on at once. */
+const maxPiece = 1_000_000;
+
 /** Puts a body under a key and returns its SHA-256, without holding it in memory. */
 async function putHashed(
   bucket: R2Bucket,
@@ -147,19 +150,27 @@ async function putHashed(
   body: ReadableStream<Uint8Array>,
 ): Promise<string> {
   const hash = createHash("sha256");
+  const { readable, writable } = new FixedLengthStream(size);
+  const put = bucket.put(key, readable);
+  put.catch(() => {}); // it is awaited below, where the body came to its end
+  const [reader, writer] = [body.getReader({ mode: "byob" }), writable.getWriter()];
   let seen = 0;
-  const hashed = body.pipeThrough(
-    new TransformStream<Uint8Array, Uint8Array>({
-      transform(chunk, controller) {
-        hash.update(chunk);
-        seen += chunk.byteLength;
-        controller.enqueue(chunk);
-      },
-    }),
-  );
   try {
-    await bucket.put(key, hashed.pipeThrough(new FixedLengthStream(size)));
+    // A body comes in pieces of some kB, and each would take its time on the way through.
+    for (let buffer = new ArrayBuffer(maxPiece); ;) {
+      const { value, done } = await reader.readAtLeast(maxPiece, new Uint8Array(buffer));
+      if (value?.byteLength) {
+        hash.update(value);
+        seen += value.byteLength;
+        await writer.write(value);
+        buffer = value.buffer;
+      }
+      if (done || !value) break;
+    }
+    await writer.close();
+    await put;
   } catch (error) {
+    await writer.abort(error).catch(() => {});
     if (seen !== size)
       throw new ApiError(
         "INVALID_PARAMETER_VALUE",

@@ -2,6 +2,7 @@ import { TagsSchema, type Tags } from "../../wire/config.ts";
 import { shown } from "../../wire/error.ts";
 import { NewExperiment, type Experiment, type ExperimentPatch } from "../../wire/experiment.ts";
 import { isName, parse } from "../../wire/parse.ts";
+import { maxTime } from "../../wire/time.ts";
 import type { FoundExperiment, OnSkip } from "./found.ts";
 import { experimentIdFrom } from "./ids.ts";
 import { experimentIdTag } from "./mlflow-tags.ts";
@@ -46,12 +47,17 @@ export async function writeExperiment(
     await addMissing(api, there, { note, tags });
     return { id: there.id, isNew: false };
   }
-  await api.json("POST", "/experiments", { body: { id, name, note, tags } });
+  const created = isTime(found.created) ? { created: found.created } : {};
+  await api.json("POST", "/experiments", { body: { id, name, note, tags, ...created } });
   if (found.deleted) await api.json("DELETE", `/experiments/${id}`);
   return { id, isNew: true };
 }
 
 export const maxNote = 100_000;
+
+/** Whether a time can stand here. */
+export const isTime = (time: number | null): time is number =>
+  time !== null && time >= 0 && time <= maxTime;
 
 /** Returns a name as one may stand here: one line, not too long, none that a path or an id could be. */
 function nameOf({ name, id }: FoundExperiment, ownId: string): string {

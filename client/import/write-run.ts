@@ -7,14 +7,13 @@ import { arrowType, pointsToIPC } from "../../wire/point-ipc.ts";
 import { takePoints, type Points } from "../../wire/point.ts";
 import type { NewRun, Run, RunPatch } from "../../wire/run.ts";
 import { mergeSummaries, summarize, type Summary } from "../../wire/summary.ts";
-import { maxTime } from "../../wire/time.ts";
 import { gzip, sha256 } from "../bytes.ts";
 import { typeOf } from "../media-type.ts";
 import type { FoundFile, FoundRun, OnSkip } from "./found.ts";
 import { hashed, runIdFrom } from "./ids.ts";
 import type { PatientApi } from "./patient.ts";
 import type { ImportReport } from "./report.ts";
-import { checkedTags, maxNote, plainName } from "./write-experiment.ts";
+import { checkedTags, isTime, maxNote, plainName } from "./write-experiment.ts";
 
 const maxSource = 2_000;
 
@@ -278,9 +277,6 @@ const isSameParam = (here: Params[string], there: Params[string]): boolean =>
   Object.is(here, there) ||
   String(here) === String(there) ||
   (typeof here === "number" && Object.is(here, Number(there)));
-
-const isTime = (time: number | null): time is number =>
-  time !== null && time >= 0 && time <= maxTime;
 
 /** Returns the places of the points that may stand here; says how many others there are, by key and by what is wrong. */
 function soundPlaces(points: Points, run: string, onSkip: OnSkip): Uint32Array {

@@ -39,6 +39,7 @@ function toParam(key: string, value: unknown): Param {
 
 const maxParam = 16_384;
 const maxTag = 8_000;
+const maxText = 100_000;
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
 
 const isPlainObject = (value: unknown): value is Record<string, unknown> =>
@@ -88,6 +89,25 @@ export const TagsSchema = parsedBy(
       (Array.isArray(tags) ? tags.map((name) => [name, ""] as const) : Object.entries(tags)).map(
         tagEntry,
       ),
+    ),
+);
+
+/** Texts by name at the door, as other trackers keep them: longer than our own tags may be. */
+export const TextsSchema = parsedBy(
+  isPlainObject,
+  "expected an object",
+  (texts: Record<string, unknown>): Tags =>
+    Object.fromEntries(
+      Object.entries(texts).map(([name, value]) => {
+        if (!isName(name)) throw invalid(`invalid name: ${shown(name)}`);
+        if (typeof value !== "string" || !value.isWellFormed())
+          throw invalid(`invalid text of ${name}: ${shown(value)}`);
+        if (value.length > maxText)
+          throw invalid(
+            `text is too long: ${name} has ${value.length} characters, limit ${maxText}`,
+          );
+        return [name, value];
+      }),
     ),
 );
 

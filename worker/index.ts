@@ -19,8 +19,10 @@ import { bulk } from "./routes/bulk.ts";
 import { consoleLines } from "./routes/console.ts";
 import { experiments } from "./routes/experiments.ts";
 import { files } from "./routes/files.ts";
+import { loggedModels } from "./routes/logged-models.ts";
 import { models } from "./routes/models.ts";
 import { points } from "./routes/points.ts";
+import { runLinks } from "./routes/run-links.ts";
 import { runs } from "./routes/runs.ts";
 import { traces } from "./routes/traces.ts";
 
@@ -39,7 +41,18 @@ const api = new Hono<App>()
   .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) =>
     c.json(openapi(app)),
   );
-for (const noun of [experiments, runs, bulk, points, consoleLines, files, models, traces])
+for (const noun of [
+  experiments,
+  runs,
+  runLinks,
+  bulk,
+  points,
+  consoleLines,
+  files,
+  loggedModels,
+  models,
+  traces,
+])
   api.route("/", noun);
 app.route("/api/v1", api);
 mountMlflow(app);

@@ -1,4 +1,4 @@
-import { TagsSchema, type Tags } from "../../wire/config.ts";
+import { TagsSchema, TextsSchema, type Tags } from "../../wire/config.ts";
 import { shown } from "../../wire/error.ts";
 import { NewExperiment, type Experiment, type ExperimentPatch } from "../../wire/experiment.ts";
 import { isName, parse } from "../../wire/parse.ts";
@@ -88,18 +88,39 @@ export function plainName(name: string): string {
 }
 
 /** Returns the tags that may stand here; says what is wrong with the others. */
-export function checkedTags(tags: Tags, owner: string, onSkip: OnSkip): Tags {
+export function checkedTags(
+  tags: Tags,
+  owner: string,
+  onSkip: OnSkip,
+  { what = "tag", schema = TagsSchema }: { what?: string; schema?: TextsOrTags } = {},
+): Tags {
   return Object.fromEntries(
     Object.entries(tags).filter(([key, value]) => {
       try {
-        parse(TagsSchema, Object.fromEntries([[key, value]]));
+        parse(schema, Object.fromEntries([[key, value]]));
         return true;
       } catch (error) {
-        onSkip({ what: "tag", name: `${shown(key)} of ${owner}`, why: (error as Error).message });
+        onSkip({ what, name: `${shown(key)} of ${owner}`, why: (error as Error).message });
         return false;
       }
     }),
   );
+}
+
+type TextsOrTags = typeof TagsSchema | typeof TextsSchema;
+
+/** Returns the texts that may stand here as those of another tracker do; says what is wrong with the others. */
+export const checkedTexts = (texts: Tags, what: string, owner: string, onSkip: OnSkip): Tags =>
+  checkedTags(texts, owner, onSkip, { what, schema: TextsSchema });
+
+/** Returns a text that may stand here; says where it is cut. */
+export function checkedText(
+  text: string,
+  limit: number,
+  { what, owner, onSkip }: { what: string; owner: string; onSkip: OnSkip },
+): string {
+  if (text.length > limit) onSkip({ what, name: owner, why: `cut to ${limit} characters` });
+  return text.toWellFormed().slice(0, limit).toWellFormed();
 }
 
 async function addMissing(

@@ -1,8 +1,9 @@
 import { Hono } from "hono";
 import * as v from "valibot";
 import { ApiError, shown } from "../../wire/error.ts";
+import { parseExactly } from "../../wire/json.ts";
 import { spansFromOTLPJSON } from "../../wire/otlp-json.ts";
-import { plainValue, type OtelAttribute } from "../../wire/otlp.ts";
+import { plainValue, type OtelAttribute, type OtelSpan } from "../../wire/otlp.ts";
 import { parse } from "../../wire/parse.ts";
 import { WholeTrace, type Trace } from "../../wire/trace.ts";
 import { readJSON } from "../body.ts";
@@ -98,10 +99,32 @@ async function theTrace(db: D1Database, id: string): Promise<Trace> {
   return trace;
 }
 
+/** A kept span as it is shown; whole numbers beyond 2^53 keep their digits. */
 function spanOf({ json: text, ...span }: KeptSpan) {
-  const { attributes = [] } = JSON.parse(text) as { attributes?: OtelAttribute[] };
+  const sent = parseExactly(text) as Pick<OtelSpan, "status"> & {
+    attributes?: OtelAttribute[];
+    events?: { name?: string; time_unix_nano: unknown; attributes?: OtelAttribute[] }[];
+    links?: { trace_id: string; span_id: string; attributes?: OtelAttribute[] }[];
+  };
   return {
     ...span,
-    attributes: Object.fromEntries(attributes.map(({ key, value }) => [key, plainValue(value)])),
+    message: sent.status.message ?? "",
+    attributes: plainOf(sent.attributes),
+    events: (sent.events ?? []).map(({ name = "", time_unix_nano: time, attributes }) => ({
+      name,
+      time: JSON.isRawJSON(time) ? time.rawJSON : String(time),
+      attributes: plainOf(attributes),
+    })),
+    links: (sent.links ?? []).map(({ trace_id, span_id, attributes }) => ({
+      trace: hexOfBase64(trace_id),
+      span: hexOfBase64(span_id),
+      attributes: plainOf(attributes),
+    })),
   };
 }
+
+const plainOf = (attributes: OtelAttribute[] = []) =>
+  Object.fromEntries(attributes.map(({ key, value }) => [key, plainValue(value)]));
+
+const hexOfBase64 = (text: string): string =>
+  Array.from(atob(text), (char) => char.charCodeAt(0).toString(16).padStart(2, "0")).join("");

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { TextsSchema, type Tags } from "./config.ts";
-import { Id } from "./experiment.ts";
+import { ExperimentRef, Id } from "./experiment.ts";
 import { maybeNumber } from "./json.ts";
 import { Name, text } from "./parse.ts";
 import { Time } from "./time.ts";
@@ -64,7 +64,7 @@ export const maxModelPoints = 10_000;
 /** A logged model from elsewhere, whole. */
 export const WholeLoggedModel = v.strictObject({
   id: LoggedModelId,
-  experiment: v.string(),
+  experiment: ExperimentRef,
   name: v.optional(text(500), ""),
   type: v.optional(text(500), ""),
   state: v.picklist(modelStates),

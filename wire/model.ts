@@ -50,6 +50,9 @@ const number = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 /** The name of a registered model, as MLflow's clients can say it. */
 const ModelName = v.pipe(text(256), v.regex(/^[^/:]+$/, "expected a name without / and :"));
 
+/** So many versions come in one request, as where the files of each are is looked up. */
+export const maxVersions = 50;
+
 /** A registered model from elsewhere, whole. */
 export const WholeModel = v.strictObject({
   name: ModelName,
@@ -62,19 +65,22 @@ export const WholeModel = v.strictObject({
   created: Time,
   updated: Time,
   versions: v.optional(
-    v.array(
-      v.strictObject({
-        number,
-        source: v.optional(text(10_000), ""),
-        run: v.optional(v.nullable(Id), null),
-        built: v.optional(v.nullable(LoggedModelId), null),
-        link: v.optional(text(10_000), ""),
-        stage: v.optional(v.picklist(stages), "None"),
-        note: v.optional(text(100_000), ""),
-        tags: v.optional(TextsSchema, {}),
-        created: Time,
-        updated: Time,
-      }),
+    v.pipe(
+      v.array(
+        v.strictObject({
+          number,
+          source: v.optional(text(10_000), ""),
+          run: v.optional(v.nullable(Id), null),
+          built: v.optional(v.nullable(LoggedModelId), null),
+          link: v.optional(text(10_000), ""),
+          stage: v.optional(v.picklist(stages), "None"),
+          note: v.optional(text(100_000), ""),
+          tags: v.optional(TextsSchema, {}),
+          created: Time,
+          updated: Time,
+        }),
+      ),
+      v.maxLength(maxVersions),
     ),
     [],
   ),

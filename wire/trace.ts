@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { TextsSchema, type Tags } from "./config.ts";
+import { ExperimentRef } from "./experiment.ts";
 import { text } from "./parse.ts";
 import { Time } from "./time.ts";
 
@@ -67,12 +68,26 @@ const TraceId = v.pipe(
 
 const maybeText = (limit: number) => v.optional(v.nullable(text(limit)), null);
 
+const maxValue = 100_000;
+
+/** Whether a value's JSON is neither too long nor nested so deeply that it could not be written anew. */
+const isShort = (value: unknown): boolean =>
+  isShallow(value, 100) && JSON.stringify(value).length <= maxValue;
+
+const isShallow = (value: unknown, depth: number): boolean =>
+  typeof value !== "object" ||
+  value === null ||
+  (depth > 0 && Object.values(value).every((one) => isShallow(one, depth - 1)));
+
 /** An assessment from elsewhere. */
 const WholeAssessment = v.strictObject({
   id: v.pipe(text(50), v.minLength(1)),
   kind: v.picklist(["feedback", "expectation", "issue"]),
   name: text(250),
-  value: v.custom<Json>((value) => value !== undefined, "expected a value"),
+  value: v.custom<Json>(
+    (value) => value !== undefined && isShort(value),
+    `expected JSON of at most ${maxValue} characters`,
+  ),
   error: v.optional(
     v.nullable(v.strictObject({ code: text(1_000), message: text(100_000), stack: text(100_000) })),
     null,
@@ -90,7 +105,7 @@ const WholeAssessment = v.strictObject({
 /** A trace from elsewhere, with what is said of it and its spans, or some of them, as OTLP has them in JSON. */
 export const WholeTrace = v.strictObject({
   id: TraceId,
-  experiment: v.string(),
+  experiment: ExperimentRef,
   name: maybeText(4_096),
   state: v.picklist(traceStates),
   started: Time,

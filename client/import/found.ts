@@ -169,7 +169,7 @@ export interface FoundSpan {
 }
 
 /** What happened during a span. */
-export interface FoundEvent {
+interface FoundEvent {
   name: string;
   /** ns since 1970 */
   time: bigint;

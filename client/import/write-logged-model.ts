@@ -34,7 +34,7 @@ export async function writeLoggedModel(
     run: found.run === null ? null : await runIdFrom(found.run),
     params: checkedTexts(found.params, "param", owner, onSkip),
     tags: checkedTexts(found.tags, "tag", owner, onSkip),
-    points: (await pointsOf(found, onSkip)) as WholeLoggedModel["points"],
+    points: await pointsOf(found, onSkip),
     created,
     updated,
     deleted: found.deleted ? updated : null,

@@ -1,5 +1,6 @@
 import { shown } from "../../wire/error.ts";
 import {
+  maxVersions,
   stages,
   type Model,
   type ModelVersion,
@@ -37,9 +38,9 @@ export async function writeModel(
     })),
     created,
     updated: [found.updated, created].find(isTime) ?? 0,
-    versions,
   };
-  await api.json("POST", "/models", { body });
+  for (const lot of lotsOf(versions))
+    await api.json("POST", "/models", { body: { ...body, versions: lot } });
   if (!there) report.models.added++;
   const here = new Map<number, ModelVersion>();
   for await (const page of pagesOf<{ versions: ModelVersion[] }>(api, path, { cursor: "before" }))
@@ -56,6 +57,27 @@ export async function writeModel(
         why: `comes from ${shown(version.source)} here, from ${shown(source)} there`,
       });
   }
+}
+
+/** So many characters of versions go in one request. */
+const maxLot = 500_000;
+
+/** Parts versions, by their numbers, into what one request may carry; of none there is one lot. */
+function lotsOf<T extends { number: number }>(versions: T[]): T[][] {
+  const lots: T[][] = [[]];
+  let size = 0;
+  for (const version of versions.toSorted((a, b) => a.number - b.number)) {
+    const length = JSON.stringify(version).length;
+    const lot = lots.at(-1)!;
+    if (lot.length && (lot.length === maxVersions || size + length > maxLot)) {
+      lots.push([version]);
+      size = length;
+    } else {
+      lot.push(version);
+      size += length;
+    }
+  }
+  return lots;
 }
 
 async function versionFrom(

@@ -1,13 +1,15 @@
 import { flattenParams, type Params } from "../../wire/config.ts";
 import { shown } from "../../wire/error.ts";
 import { maybeNumber } from "../../wire/json.ts";
-import { isName, parse } from "../../wire/parse.ts";
+import { isName } from "../../wire/parse.ts";
 import { arrowType, pointsToIPC } from "../../wire/point-ipc.ts";
 import { takePoints, type Points } from "../../wire/point.ts";
-import { RunLinks, type Dataset } from "../../wire/run-links.ts";
+import type { Dataset, RunLinks } from "../../wire/run-links.ts";
 import type { NewRun, Run, RunPatch } from "../../wire/run.ts";
 import { mergeSummaries, summarize, type Summary } from "../../wire/summary.ts";
+import { Refusal } from "../api.ts";
 import { gzip, sha256 } from "../bytes.ts";
+import { isFinal } from "../retry.ts";
 import type { FoundRun, OnSkip } from "./found.ts";
 import { hashed, runIdFrom } from "./ids.ts";
 import type { PatientApi } from "./patient.ts";
@@ -140,28 +142,27 @@ export class RunWriter {
 
   /** Notes what the run read and made, unless that is noted here. */
   async #writeLinks(): Promise<void> {
-    const owner = `run ${this.#found.id}`;
     const { datasets, models } = linksFrom(this.#found, (skip) => this.#skip(skip));
     if (!datasets.length && !models.length) return;
     const held = await this.#api.json<RunLinks>("GET", `/runs/${this.#id}/links`);
     const isHeld = (one: Dataset) =>
       held.datasets.some(({ name, digest }) => name === one.name && digest === one.digest);
     const known = new Set(held.models.map(({ role, model, step }) => `${role} ${model} ${step}`));
-    const body = {
-      datasets: datasets.filter((one) => !isHeld(one)),
-      models: models.filter(({ role, model, step }) => !known.has(`${role} ${model} ${step}`)),
-    };
-    if (!body.datasets.length && !body.models.length) return;
-    if (this.#run.deleted) return this.#problem("link", "is not here, and the run is deleted");
-    for (const dataset of body.datasets)
+    const newModels = models.filter(
+      ({ role, model, step }) => !known.has(`${role} ${model} ${step}`),
+    );
+    const news: Partial<RunLinks>[] = [
+      ...datasets.filter((one) => !isHeld(one)).map((one) => ({ datasets: [one] })),
+      ...(newModels.length ? [{ models: newModels }] : []),
+    ];
+    for (const body of news)
       try {
-        parse(RunLinks, { datasets: [dataset] });
+        if (this.#run.deleted) this.#problem("link", "is not here, and the run is deleted");
+        else await this.#api.json("POST", `/runs/${this.#id}/links`, { body });
       } catch (error) {
-        body.datasets = body.datasets.filter((one) => one !== dataset);
-        const name = `dataset ${shown(dataset.name)} of ${owner}`;
-        this.#skip({ what: "link", name, why: (error as Error).message });
+        if (!(error instanceof Refusal) || !isFinal(error)) throw error;
+        this.#problem("link", error.message);
       }
-    await this.#api.json("POST", `/runs/${this.#id}/links`, { body });
   }
 
   async #end(summaries: Map<string, Summary>): Promise<void> {

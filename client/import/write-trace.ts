@@ -1,4 +1,3 @@
-import type { Tags } from "../../wire/config.ts";
 import { shown } from "../../wire/error.ts";
 import type { Json, Trace, TraceState, WholeTrace } from "../../wire/trace.ts";
 import type { FoundAssessment, FoundTrace, OnSkip } from "./found.ts";
@@ -10,7 +9,7 @@ import type { ImportReport } from "./report.ts";
 import { checkedText, checkedTexts, isTime } from "./write-experiment.ts";
 
 /** So many characters of spans go in one request. */
-const maxLot = 4_000_000;
+const maxLot = 1_500_000;
 
 /** Writes a trace with its spans and what is said of it: what is not here yet is added, what is here stays as it is. */
 export async function writeTrace(
@@ -84,7 +83,7 @@ async function wholeAssessment(
     ...said,
     value: (value ?? null) as Json,
     source: { type: sourceType, id: source },
-    metadata: checkedTexts(metadata as Tags, "metadata", owner, onSkip),
+    metadata: checkedTexts(metadata, "metadata", owner, onSkip),
     created: made,
     updated: [updated, made].find(isTime) ?? 0,
   };

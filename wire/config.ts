@@ -3,7 +3,7 @@ import { ApiError, shown } from "./error.ts";
 import { maybeNumber } from "./json.ts";
 import { isName } from "./parse.ts";
 
-/** A param: a named input value, set once. NaN and ±Infinity cross the wire as their three strings. */
+/** A param: a named input value, set once. NaN and ±Infinity cross the wire as their three strings; a number may be raw JSON, which keeps its digits. */
 type Param = number | string | boolean | null;
 export type Params = Record<string, Param>;
 export type Tags = Record<string, string>;
@@ -27,6 +27,7 @@ function* flatEntries(config: Record<string, unknown>, prefix: string): Generato
 
 function toParam(key: string, value: unknown): Param {
   if (value === null || typeof value === "boolean" || typeof value === "number") return value;
+  if (JSON.isRawJSON(value)) return value as unknown as number;
   if (typeof value === "bigint") return String(value);
   const string = typeof value === "string" ? value : JSON.stringify(value);
   if (typeof string !== "string") throw invalid(`invalid param ${key}: ${shown(value)}`);
@@ -38,10 +39,15 @@ function toParam(key: string, value: unknown): Param {
 
 const maxParam = 16_384;
 const maxTag = 8_000;
+const maxText = 100_000;
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
 
 const isPlainObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
+  typeof value === "object" &&
+  value !== null &&
+  !Array.isArray(value) &&
+  !(value instanceof Date) &&
+  !JSON.isRawJSON(value);
 
 /** What users name themselves, parsed by a function: valibot's records leave out names such as "constructor". */
 const parsedBy = <I, T>(
@@ -83,6 +89,25 @@ export const TagsSchema = parsedBy(
       (Array.isArray(tags) ? tags.map((name) => [name, ""] as const) : Object.entries(tags)).map(
         tagEntry,
       ),
+    ),
+);
+
+/** Texts by name at the door, as other trackers keep them: longer than our own tags may be. */
+export const TextsSchema = parsedBy(
+  isPlainObject,
+  "expected an object",
+  (texts: Record<string, unknown>): Tags =>
+    Object.fromEntries(
+      Object.entries(texts).map(([name, value]) => {
+        if (!isName(name)) throw invalid(`invalid name: ${shown(name)}`);
+        if (typeof value !== "string" || !value.isWellFormed())
+          throw invalid(`invalid text of ${name}: ${shown(value)}`);
+        if (value.length > maxText)
+          throw invalid(
+            `text is too long: ${name} has ${value.length} characters, limit ${maxText}`,
+          );
+        return [name, value];
+      }),
     ),
 );
 

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { TagsPatch, TagsSchema, type Tags } from "./config.ts";
 import { isExperimentId, isId } from "./id.ts";
 import { Name, text } from "./parse.ts";
+import { Time } from "./time.ts";
 
 /** A question under study; holds runs. */
 export interface Experiment {
@@ -59,6 +60,7 @@ export const NewExperiment = v.strictObject({
   conclusion: v.optional(described.conclusion, ""),
   note: v.optional(described.note, ""),
   tags: v.optional(TagsSchema, {}),
+  created: v.optional(Time),
 });
 export type NewExperiment = v.InferInput<typeof NewExperiment>;
 

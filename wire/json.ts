@@ -21,8 +21,22 @@ export function maybeNumber(value: unknown): number | undefined {
   return undefined;
 }
 
+/** Returns what JSON says, its numbers in the digits they stand in: 1.0 and 1e-05 are raw JSON, which toJSON writes as it is. */
+export function parseExactly(text: string): unknown {
+  const exact = (_: string, value: unknown, { source }: { source?: string } = {}) =>
+    typeof value === "number" && Number.isFinite(value) && source !== String(value)
+      ? JSON.rawJSON(source!)
+      : value;
+  return JSON.parse(text, exact);
+}
+
+/** Returns the number that raw JSON stands for; any other value as it is. */
+export const withoutDigits = (value: unknown): unknown =>
+  JSON.isRawJSON(value) ? Number(value.rawJSON) : value;
+
 declare global {
   interface JSON {
     rawJSON(text: string): unknown;
+    isRawJSON(value: unknown): value is { rawJSON: string };
   }
 }

@@ -1,4 +1,9 @@
-import type { Tags } from "./config.ts";
+import * as v from "valibot";
+import { TextsSchema, type Tags } from "./config.ts";
+import { Id } from "./experiment.ts";
+import { LoggedModelId } from "./logged-model.ts";
+import { text } from "./parse.ts";
+import { Time } from "./time.ts";
 
 /** The stages a version can be in. */
 export const stages = ["None", "Staging", "Production", "Archived"] as const;
@@ -39,3 +44,45 @@ export interface ModelVersion {
   created: number;
   updated: number;
 }
+
+const number = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+
+/** The name of a registered model, as MLflow's clients can say it. */
+const ModelName = v.pipe(text(256), v.regex(/^[^/:]+$/, "expected a name without / and :"));
+
+/** So many versions come in one request, as where the files of each are is looked up. */
+export const maxVersions = 50;
+
+/** A registered model from elsewhere, whole. */
+export const WholeModel = v.strictObject({
+  name: ModelName,
+  note: v.optional(text(100_000), ""),
+  tags: v.optional(TextsSchema, {}),
+  aliases: v.optional(
+    v.array(v.strictObject({ alias: v.pipe(text(256), v.minLength(1)), number })),
+    [],
+  ),
+  created: Time,
+  updated: Time,
+  versions: v.optional(
+    v.pipe(
+      v.array(
+        v.strictObject({
+          number,
+          source: v.optional(text(10_000), ""),
+          run: v.optional(v.nullable(Id), null),
+          built: v.optional(v.nullable(LoggedModelId), null),
+          link: v.optional(text(10_000), ""),
+          stage: v.optional(v.picklist(stages), "None"),
+          note: v.optional(text(100_000), ""),
+          tags: v.optional(TextsSchema, {}),
+          created: Time,
+          updated: Time,
+        }),
+      ),
+      v.maxLength(maxVersions),
+    ),
+    [],
+  ),
+});
+export type WholeModel = v.InferInput<typeof WholeModel>;

@@ -20,8 +20,10 @@ import { consoleLines } from "./routes/console.ts";
 import { datasets } from "./routes/datasets.ts";
 import { experiments } from "./routes/experiments.ts";
 import { files } from "./routes/files.ts";
+import { loggedModels } from "./routes/logged-models.ts";
 import { models } from "./routes/models.ts";
 import { points } from "./routes/points.ts";
+import { runLinks } from "./routes/run-links.ts";
 import { runs } from "./routes/runs.ts";
 import { traces } from "./routes/traces.ts";
 
@@ -40,7 +42,19 @@ const api = new Hono<App>()
   .get("/openapi.json", route({ right: "reader", summary: "This document" }), (c) =>
     c.json(openapi(app)),
   );
-for (const noun of [experiments, runs, bulk, points, consoleLines, files, datasets, models, traces])
+for (const noun of [
+  experiments,
+  runs,
+  runLinks,
+  bulk,
+  points,
+  consoleLines,
+  files,
+  datasets,
+  loggedModels,
+  models,
+  traces,
+])
   api.route("/", noun);
 app.route("/api/v1", api);
 mountMlflow(app);

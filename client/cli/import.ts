@@ -127,10 +127,16 @@ const countsOf = ({ experiments, runs, points, files }: ImportReport): string =>
   `${experiments.found} experiments, ${runs.found} runs, ${points.found} points, ${files.found} files`;
 
 function say(report: ImportReport): void {
-  for (const noun of ["experiments", "runs", "points", "files"] as const) {
-    const { found, added } = report[noun];
-    console.log(`${noun.padEnd(12)} ${String(found).padStart(10)}  ${added} new`);
-  }
+  for (const [noun, { found, added }] of [
+    ["experiments", report.experiments],
+    ["runs", report.runs],
+    ["points", report.points],
+    ["files", report.files],
+    ["logged models", report.loggedModels],
+    ["models", report.models],
+    ["traces", report.traces],
+  ] as const)
+    console.log(`${noun.padEnd(13)} ${String(found).padStart(9)}  ${added} new`);
   listSkips("skipped", report.skipped);
   listSkips("not as it is there", report.problems);
 }

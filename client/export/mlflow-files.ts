@@ -57,7 +57,7 @@ export async function writeMlflowFiles(
       report.skipped.push({
         what: one.kind,
         name: one.id,
-        why: "has no place in a file store yet",
+        why: "is not written as files",
       });
     onProgress(report);
   }

@@ -140,6 +140,8 @@ export interface FoundTrace {
   /** ms since 1970, and how many of them it took */
   started: number;
   duration: number | null;
+  /** the id that the asking program gave it */
+  client: string | null;
   requestPreview: string | null;
   responsePreview: string | null;
   tags: Tags;
@@ -158,19 +160,42 @@ export interface FoundSpan {
   ended: bigint;
   /** OK, ERROR or UNSET */
   status: string;
+  /** what went wrong */
+  message: string;
   /** by name; each value is JSON */
   attributes: Tags;
-  events: string[];
+  events: FoundEvent[];
+  links: { trace: string; span: string; attributes: Tags }[];
+}
+
+/** What happened during a span. */
+interface FoundEvent {
+  name: string;
+  /** ns since 1970 */
+  time: bigint;
+  attributes: Tags;
 }
 
 /** What a person or a program thinks of a trace. */
 export interface FoundAssessment {
+  id: string;
   name: string;
   kind: "feedback" | "expectation" | "issue";
   value: unknown;
+  /** what kept a program from judging */
+  error: { code: string; message: string; stack: string } | null;
   rationale: string | null;
   sourceType: string;
   source: string;
+  metadata: Tags;
+  /** the id of the span it speaks of */
+  span: string | null;
+  /** the id of the one it takes the place of */
+  overrides: string | null;
+  /** false where another took its place */
+  valid: boolean;
+  created: number | null;
+  updated: number | null;
 }
 
 /** Questions with expected answers; of these only how many there are is read. */

@@ -1,11 +1,22 @@
 import { shown } from "../../wire/error.ts";
 import { Refusal, type Api } from "../api.ts";
 import { isFinal } from "../retry.ts";
-import type { Found, FoundExperiment, FoundRun, Skip } from "./found.ts";
+import type {
+  Found,
+  FoundExperiment,
+  FoundLoggedModel,
+  FoundModel,
+  FoundRun,
+  FoundTrace,
+  Skip,
+} from "./found.ts";
 import { PatientApi, type Patience } from "./patient.ts";
 import { emptyReport, type ImportReport } from "./report.ts";
 import { writeExperiment } from "./write-experiment.ts";
+import { writeLoggedModel } from "./write-logged-model.ts";
+import { writeModel } from "./write-model.ts";
 import { RunWriter } from "./write-run.ts";
+import { writeTrace } from "./write-trace.ts";
 
 /** How to import. */
 export interface ImportOptions extends Patience {
@@ -68,7 +79,37 @@ class Importer {
   async add(one: Found): Promise<void> {
     if (one.kind === "experiment") await this.#experiment(one);
     else if (one.kind === "run") await this.#run(one);
-    else this.#report.skipped.push({ ...unkept(one), why: "the server has no place for it yet" });
+    else if (one.kind === "loggedModel")
+      await this.#within(one, "logged model", "loggedModels", writeLoggedModel);
+    else if (one.kind === "trace") await this.#within(one, "trace", "traces", writeTrace);
+    else if (one.kind === "model") await this.#model(one);
+    else
+      this.#report.skipped.push({
+        what: "evaluation dataset",
+        name: shown(one.name),
+        why: `there is no such thing here: its ${one.records} records stay there`,
+      });
+  }
+
+  /** Writes what belongs to an experiment. */
+  async #within<T extends FoundLoggedModel | FoundTrace>(
+    one: T,
+    what: string,
+    noun: "loggedModels" | "traces",
+    write: (server: PatientApi, one: T, experiment: string, report: ImportReport) => Promise<void>,
+  ): Promise<void> {
+    this.#report[noun].found++;
+    const experiment = this.#experiments.get(one.experiment);
+    if (experiment === undefined)
+      this.#report.problems.push({ what, name: one.id, why: "its experiment is not here" });
+    else
+      await this.#attempt(what, one.id, () => write(this.#server, one, experiment, this.#report));
+  }
+
+  async #model(one: FoundModel): Promise<void> {
+    this.#report.models.found++;
+    const what = one.isPrompt ? "prompt" : "registered model";
+    await this.#attempt(what, shown(one.name), () => writeModel(this.#server, one, this.#report));
   }
 
   async #experiment(one: FoundExperiment): Promise<void> {
@@ -84,7 +125,6 @@ class Importer {
   /** Runs are opened one after the other, as their numbers follow that order; they are filled several at a time. */
   async #run(one: FoundRun): Promise<void> {
     this.#report.runs.found++;
-    sayLinks(one, this.#report);
     const experiment = this.#experiments.get(one.experiment);
     if (experiment === undefined) {
       this.#report.problems.push({ what: "run", name: one.id, why: "its experiment is not here" });
@@ -122,35 +162,4 @@ class Importer {
       this.#onProgress(this.#report);
     }
   }
-}
-
-/** What of a run the server has no place for yet. */
-function sayLinks({ id, inputs, modelInputs, modelOutputs }: FoundRun, report: ImportReport): void {
-  const names = inputs.map(({ name }) => `dataset ${shown(name)}`);
-  const models = [...modelInputs, ...modelOutputs.map(({ model }) => model)];
-  for (const name of [...names, ...models.map((model) => `logged model ${model}`)])
-    report.skipped.push({
-      what: "link",
-      name: `run ${id} to ${name}`,
-      why: "the server has no place for it yet",
-    });
-}
-
-/** What is read and the server has no place for yet, by kind: here it will be written once it has. */
-function unkept(found: Exclude<Found, { kind: "experiment" | "run" }>): {
-  what: string;
-  name: string;
-} {
-  if (found.kind === "loggedModel")
-    return { what: "logged model", name: `${shown(found.name)} (${found.id})` };
-  if (found.kind === "trace") return { what: "trace", name: found.id };
-  if (found.kind === "evaluationDataset")
-    return {
-      what: "evaluation dataset",
-      name: `${shown(found.name)}, ${found.records} records`,
-    };
-  return {
-    what: found.isPrompt ? "prompt" : "registered model",
-    name: `${shown(found.name)}, ${found.versions.length} versions`,
-  };
 }

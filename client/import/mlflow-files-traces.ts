@@ -1,6 +1,7 @@
 import type { FoundAssessment, FoundExperiment, FoundSpan, FoundTrace } from "./found.ts";
 import { maybeJSON } from "./maybe-json.ts";
-import { numberOf, textOf, type Meta } from "./mlflow-meta.ts";
+import { errorOf } from "./mlflow-json.ts";
+import { numberOf, textOf, textsOf, type Meta } from "./mlflow-meta.ts";
 import { spansFromJSON } from "./mlflow-spans.ts";
 import type { MlflowStore } from "./mlflow-store.ts";
 import { joined } from "./tree.ts";
@@ -22,6 +23,7 @@ export async function* readTrace(
     started:
       Date.parse(textOf(meta, "request_time") ?? "") || (numberOf(meta, "timestamp_ms") ?? 0),
     duration: numberOf(meta, "execution_duration_ms") ?? numberOf(meta, "execution_time_ms"),
+    client: textOf(meta, "client_request_id"),
     requestPreview: textOf(meta, "request_preview"),
     responsePreview: textOf(meta, "response_preview"),
     tags: await store.texts(joined(folder, "tags")),
@@ -54,13 +56,24 @@ function assessmentOf(meta: Meta): FoundAssessment {
   const held = (meta[kind] ?? {}) as Meta;
   const source = (meta["source"] ?? {}) as Meta;
   const serialized = (held["serialized_value"] ?? {}) as Meta;
-  const text = textOf(serialized, "value") ?? held["value"];
+  const text = textOf(serialized, "value") ?? held[kind === "issue" ? "issue_name" : "value"];
   return {
+    id: textOf(meta, "assessment_id") ?? "",
     name: textOf(meta, "assessment_name") ?? "",
     kind,
     value: typeof text === "string" ? maybeJSON(text) : text,
+    error: errorOf(held["error"] as Parameters<typeof errorOf>[0]),
     rationale: textOf(meta, "rationale"),
+    metadata: textsOf(meta, "metadata"),
+    span: textOf(meta, "span_id"),
+    overrides: textOf(meta, "overrides"),
+    valid: textOf(meta, "valid") !== "false",
+    created: timeOf(meta, "create_time"),
+    updated: timeOf(meta, "last_update_time"),
     sourceType: textOf(source, "source_type") ?? "",
     source: textOf(source, "source_id") ?? "",
   };
 }
+
+const timeOf = (meta: Meta, key: string): number | null =>
+  Date.parse(textOf(meta, key) ?? "") || null;

@@ -97,6 +97,7 @@ export interface VersionJSON {
 
 export interface TraceJSON {
   trace_id: string;
+  client_request_id?: string;
   state?: string;
   request_time?: string;
   execution_duration?: string;
@@ -108,12 +109,36 @@ export interface TraceJSON {
 }
 
 interface AssessmentJSON {
+  assessment_id?: string;
   assessment_name: string;
   source?: { source_type?: string; source_id?: string };
   rationale?: string;
-  feedback?: { value?: unknown };
+  feedback?: { value?: unknown; error?: ErrorJSON };
   expectation?: { value?: unknown; serialized_value?: { value: string } };
+  issue?: { issue_name?: string };
+  metadata?: Tags;
+  span_id?: string;
+  overrides?: string;
+  valid?: boolean;
+  create_time?: string;
+  last_update_time?: string;
 }
+
+interface ErrorJSON {
+  error_code?: string;
+  error_message?: string;
+  stack_trace?: string;
+}
+
+/** Returns what kept a program from judging. */
+export const errorOf = (error: ErrorJSON | null | undefined): FoundAssessment["error"] =>
+  error
+    ? {
+        code: error.error_code ?? "",
+        message: error.error_message ?? "",
+        stack: error.stack_trace ?? "",
+      }
+    : null;
 
 /** Returns what MLflow tells of an experiment as what we find. */
 export function experimentOf({
@@ -158,12 +183,22 @@ export function assessmentOf({
 }: AssessmentJSON): FoundAssessment {
   const text = held.expectation?.serialized_value?.value;
   return {
+    id: held.assessment_id ?? "",
     name: assessment_name,
     kind: held.expectation ? "expectation" : held.feedback ? "feedback" : "issue",
     value:
       text === undefined
-        ? (held.expectation ?? held.feedback)?.value
+        ? held.issue
+          ? held.issue.issue_name
+          : (held.expectation ?? held.feedback)?.value
         : (JSON.parse(text) as unknown),
+    error: errorOf(held.feedback?.error),
+    metadata: held.metadata ?? {},
+    span: held.span_id ?? null,
+    overrides: held.overrides ?? null,
+    valid: held.valid ?? true,
+    created: Date.parse(held.create_time ?? "") || null,
+    updated: Date.parse(held.last_update_time ?? "") || null,
     rationale: held.rationale ?? null,
     sourceType: source?.source_type ?? "",
     source: source?.source_id ?? "",

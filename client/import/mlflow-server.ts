@@ -28,7 +28,7 @@ import {
   type TraceJSON,
   type VersionJSON,
 } from "./mlflow-json.ts";
-import { spanFromJSON } from "./mlflow-spans.ts";
+import { parseJSON, spanOf, type Span } from "./mlflow-spans.ts";
 import { modelStateFromMlflow, promptTag, stateFromMlflow } from "./mlflow-state.ts";
 import { fieldsFromTags } from "./mlflow-tags.ts";
 import { mapParallel } from "./parallel.ts";
@@ -129,7 +129,7 @@ class MlflowServer {
     const type = response.headers.get("content-type") ?? "nothing";
     if (!type.includes("json"))
       throw new Error(`${this.#url}${path} answers ${type}, not JSON: is it MLflow's address?`);
-    return (await response.json()) as T;
+    return parseJSON(await response.text()) as T;
   }
 
   /** Pages through a list until a page names no next one. */
@@ -355,7 +355,7 @@ class MlflowServer {
 
   async #trace(trace: TraceJSON, experiment: string): Promise<FoundTrace> {
     const query = { trace_id: trace.trace_id, allow_partial: "true" };
-    const whole = await this.#json<{ trace?: { spans?: object[] } }>(
+    const whole = await this.#json<{ trace?: { spans?: Span[] } }>(
       "GET",
       "/api/3.0/mlflow/traces/get",
       query,
@@ -371,11 +371,12 @@ class MlflowServer {
       duration: trace.execution_duration
         ? Math.round(parseFloat(trace.execution_duration) * 1000)
         : null,
+      client: trace.client_request_id ?? null,
       requestPreview: trace.request_preview ?? null,
       responsePreview: trace.response_preview ?? null,
       tags: trace.tags ?? {},
       metadata: trace.trace_metadata ?? {},
-      spans: (whole?.trace?.spans ?? []).map((span) => spanFromJSON(JSON.stringify(span))),
+      spans: (whole?.trace?.spans ?? []).map(spanOf),
       assessments: (trace.assessments ?? []).map(assessmentOf),
     };
   }

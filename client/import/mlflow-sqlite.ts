@@ -17,6 +17,7 @@ import type {
 import { Lots } from "./lots.ts";
 import { artifactsOf, type ArtifactPlaces } from "./mlflow-artifacts.ts";
 import { maybeJSON } from "./maybe-json.ts";
+import { errorOf } from "./mlflow-json.ts";
 import { spanFromJSON } from "./mlflow-spans.ts";
 import { deletedStage, modelStateFromMlflow, promptTag, stateFromMlflow } from "./mlflow-state.ts";
 import { fieldsFromTags, noteTag } from "./mlflow-tags.ts";
@@ -258,6 +259,7 @@ class DatabaseStore {
       state: textIn(row, "status") ?? "",
       started: numberIn(row, "timestamp_ms") ?? 0,
       duration: numberIn(row, "execution_time_ms"),
+      client: textIn(row, "client_request_id"),
       requestPreview: textIn(row, "request_preview"),
       responsePreview: textIn(row, "response_preview"),
       // Newer schemas keep these two in columns alone.
@@ -372,10 +374,18 @@ const named = (key: string, value: Row[string]): Tags =>
 function assessmentOf(row: Row): FoundAssessment {
   const type = textIn(row, "assessment_type");
   return {
+    id: textIn(row, "assessment_id") ?? "",
     name: textIn(row, "name") ?? "",
     kind: type === "expectation" || type === "issue" ? type : "feedback",
     value: maybeJSON(textIn(row, "value") ?? "null"),
+    error: errorOf(maybeJSON(textIn(row, "error") ?? "null") as Parameters<typeof errorOf>[0]),
     rationale: textIn(row, "rationale"),
+    metadata: maybeJSON(textIn(row, "assessment_metadata") ?? "{}") as Tags,
+    span: textIn(row, "span_id"),
+    overrides: textIn(row, "overrides"),
+    valid: row["valid"] !== 0,
+    created: numberIn(row, "created_timestamp"),
+    updated: numberIn(row, "last_updated_timestamp"),
     sourceType: textIn(row, "source_type") ?? "",
     source: textIn(row, "source_id") ?? "",
   };

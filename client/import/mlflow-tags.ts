@@ -36,5 +36,8 @@ export function tagsFromFields({ tags, ...run }: TaggedFields): Tags {
 /** The name of an MLflow tag that says what we keep as a note, of experiments too. */
 export const noteTag = fields.note;
 
+/** The name of an MLflow tag that says a trace's name. */
+export const nameTag = "mlflow.traceName";
+
 /** The tag by which an imported experiment keeps its MLflow id, so that links and scripts that hold it still make sense. */
 export const experimentIdTag = "mlflow.experimentId";

@@ -12,6 +12,10 @@ export interface ImportReport {
   runs: Count;
   points: Count;
   files: Count;
+  loggedModels: Count;
+  /** registered models, prompts among them */
+  models: Count;
+  traces: Count;
   /** of the files that were new here */
   bytes: number;
   /** what was passed over, and why */
@@ -25,6 +29,9 @@ export const emptyReport = (): ImportReport => ({
   runs: { found: 0, added: 0 },
   points: { found: 0, added: 0 },
   files: { found: 0, added: 0 },
+  loggedModels: { found: 0, added: 0 },
+  models: { found: 0, added: 0 },
+  traces: { found: 0, added: 0 },
   bytes: 0,
   skipped: [],
   problems: [],

@@ -1,7 +1,8 @@
-import { TagsSchema, type Tags } from "../../wire/config.ts";
+import { TagsSchema, TextsSchema, type Tags } from "../../wire/config.ts";
 import { shown } from "../../wire/error.ts";
 import { NewExperiment, type Experiment, type ExperimentPatch } from "../../wire/experiment.ts";
 import { isName, parse } from "../../wire/parse.ts";
+import { maxTime } from "../../wire/time.ts";
 import type { FoundExperiment, OnSkip } from "./found.ts";
 import { experimentIdFrom } from "./ids.ts";
 import { experimentIdTag } from "./mlflow-tags.ts";
@@ -46,12 +47,17 @@ export async function writeExperiment(
     await addMissing(api, there, { note, tags });
     return { id: there.id, isNew: false };
   }
-  await api.json("POST", "/experiments", { body: { id, name, note, tags } });
+  const created = isTime(found.created) ? { created: found.created } : {};
+  await api.json("POST", "/experiments", { body: { id, name, note, tags, ...created } });
   if (found.deleted) await api.json("DELETE", `/experiments/${id}`);
   return { id, isNew: true };
 }
 
 export const maxNote = 100_000;
+
+/** Whether a time can stand here. */
+export const isTime = (time: number | null): time is number =>
+  time !== null && time >= 0 && time <= maxTime;
 
 /** Returns a name as one may stand here: one line, not too long, none that a path or an id could be. */
 function nameOf({ name, id }: FoundExperiment, ownId: string): string {
@@ -82,18 +88,39 @@ export function plainName(name: string): string {
 }
 
 /** Returns the tags that may stand here; says what is wrong with the others. */
-export function checkedTags(tags: Tags, owner: string, onSkip: OnSkip): Tags {
+export function checkedTags(
+  tags: Tags,
+  owner: string,
+  onSkip: OnSkip,
+  { what = "tag", schema = TagsSchema }: { what?: string; schema?: TextsOrTags } = {},
+): Tags {
   return Object.fromEntries(
     Object.entries(tags).filter(([key, value]) => {
       try {
-        parse(TagsSchema, Object.fromEntries([[key, value]]));
+        parse(schema, Object.fromEntries([[key, value]]));
         return true;
       } catch (error) {
-        onSkip({ what: "tag", name: `${shown(key)} of ${owner}`, why: (error as Error).message });
+        onSkip({ what, name: `${shown(key)} of ${owner}`, why: (error as Error).message });
         return false;
       }
     }),
   );
+}
+
+type TextsOrTags = typeof TagsSchema | typeof TextsSchema;
+
+/** Returns the texts that may stand here as those of another tracker do; says what is wrong with the others. */
+export const checkedTexts = (texts: Tags, what: string, owner: string, onSkip: OnSkip): Tags =>
+  checkedTags(texts, owner, onSkip, { what, schema: TextsSchema });
+
+/** Returns a text that may stand here; says where it is cut. */
+export function checkedText(
+  text: string,
+  limit: number,
+  { what, owner, onSkip }: { what: string; owner: string; onSkip: OnSkip },
+): string {
+  if (text.length > limit) onSkip({ what, name: owner, why: `cut to ${limit} characters` });
+  return text.toWellFormed().slice(0, limit).toWellFormed();
 }
 
 async function addMissing(

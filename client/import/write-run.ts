@@ -1,20 +1,21 @@
 import { flattenParams, type Params } from "../../wire/config.ts";
 import { shown } from "../../wire/error.ts";
-import { checkPath, maxFile, type RunFile } from "../../wire/file.ts";
 import { maybeNumber } from "../../wire/json.ts";
 import { isName } from "../../wire/parse.ts";
 import { arrowType, pointsToIPC } from "../../wire/point-ipc.ts";
 import { takePoints, type Points } from "../../wire/point.ts";
+import type { Dataset, RunLinks } from "../../wire/run-links.ts";
 import type { NewRun, Run, RunPatch } from "../../wire/run.ts";
 import { mergeSummaries, summarize, type Summary } from "../../wire/summary.ts";
-import { maxTime } from "../../wire/time.ts";
+import { Refusal } from "../api.ts";
 import { gzip, sha256 } from "../bytes.ts";
-import { typeOf } from "../media-type.ts";
-import type { FoundFile, FoundRun, OnSkip } from "./found.ts";
+import { isFinal } from "../retry.ts";
+import type { FoundRun, OnSkip } from "./found.ts";
 import { hashed, runIdFrom } from "./ids.ts";
 import type { PatientApi } from "./patient.ts";
 import type { ImportReport } from "./report.ts";
-import { checkedTags, maxNote, plainName } from "./write-experiment.ts";
+import { checkedTags, checkedTexts, isTime, maxNote, plainName } from "./write-experiment.ts";
+import { writeFiles } from "./write-files.ts";
 
 const maxSource = 2_000;
 
@@ -76,6 +77,7 @@ export class RunWriter {
   async fill(): Promise<void> {
     const summaries = await this.#writePoints();
     await this.#writeFiles();
+    await this.#writeLinks();
     await this.#end(summaries);
     this.#compare(summaries);
   }
@@ -130,42 +132,37 @@ export class RunWriter {
   }
 
   async #writeFiles(): Promise<void> {
-    const held = new Map<string, RunFile>();
-    if (!this.#isNew) {
-      const { files } = await this.#api.json<{ files: RunFile[] }>(
-        "GET",
-        `/runs/${this.#id}/files`,
-      );
-      for (const file of files) held.set(file.path, file);
-    }
-    for await (const file of this.#found.files()) await this.#writeFile(file, held);
+    await writeFiles(this.#api, `/runs/${this.#id}`, this.#found.files(), {
+      owner: `run ${this.#found.id}`,
+      isNew: this.#isNew,
+      isClosed: this.#run.deleted !== null,
+      report: this.#report,
+    });
   }
 
-  async #writeFile(file: FoundFile, held: Map<string, RunFile>): Promise<void> {
-    const { path } = file;
-    this.#report.files.found++;
-    const reason = whyNot(file);
-    const blob = reason ? undefined : await file.open().catch((error: Error) => error);
-    if (blob instanceof Error) return this.#problem("file", `${path}: ${blob.message}`);
-    if (!blob || blob.size > maxFile)
-      return this.#skip({
-        what: "file",
-        name: `${path} of run ${this.#found.id}`,
-        why: reason ?? tooLarge(blob!.size),
-      });
-    const bytes = new Uint8Array(await blob.arrayBuffer());
-    const digest = await sha256(bytes);
-    if (held.get(path)?.sha256 === digest) return undefined;
-    if (this.#run.deleted)
-      return this.#problem("file", `${path} is not here, and the run is deleted`);
-    const encoded = path.split("/").map(encodeURIComponent).join("/");
-    const stored = await this.#api.json<RunFile>("PUT", `/runs/${this.#id}/files/${encoded}`, {
-      body: bytes,
-      headers: { "content-type": typeOf(path, undefined), "x-content-sha256": digest },
-    });
-    if (stored.sha256 !== digest) this.#problem("file", `${path} has other content here`);
-    this.#report.files.added++;
-    this.#report.bytes += bytes.length;
+  /** Notes what the run read and made, unless that is noted here. */
+  async #writeLinks(): Promise<void> {
+    const { datasets, models } = linksFrom(this.#found, (skip) => this.#skip(skip));
+    if (!datasets.length && !models.length) return;
+    const held = await this.#api.json<RunLinks>("GET", `/runs/${this.#id}/links`);
+    const isHeld = (one: Dataset) =>
+      held.datasets.some(({ name, digest }) => name === one.name && digest === one.digest);
+    const known = new Set(held.models.map(({ role, model, step }) => `${role} ${model} ${step}`));
+    const newModels = models.filter(
+      ({ role, model, step }) => !known.has(`${role} ${model} ${step}`),
+    );
+    const news: Partial<RunLinks>[] = [
+      ...datasets.filter((one) => !isHeld(one)).map((one) => ({ datasets: [one] })),
+      ...(newModels.length ? [{ models: newModels }] : []),
+    ];
+    for (const body of news)
+      try {
+        if (this.#run.deleted) this.#problem("link", "is not here, and the run is deleted");
+        else await this.#api.json("POST", `/runs/${this.#id}/links`, { body });
+      } catch (error) {
+        if (!(error instanceof Refusal) || !isFinal(error)) throw error;
+        this.#problem("link", error.message);
+      }
   }
 
   async #end(summaries: Map<string, Summary>): Promise<void> {
@@ -203,17 +200,22 @@ export class RunWriter {
   }
 }
 
-/** Why a file cannot stand here, as far as that is known before it is read. */
-function whyNot({ path, size = 0 }: FoundFile): string | undefined {
-  try {
-    checkPath(path);
-  } catch (error) {
-    return (error as Error).message;
-  }
-  return size > maxFile ? tooLarge(size) : undefined;
+/** Returns what a found run read and made as it stands here. */
+function linksFrom({ id, inputs, modelInputs, modelOutputs }: FoundRun, onSkip: OnSkip): RunLinks {
+  return {
+    datasets: inputs.map(({ sourceType, schema, profile, tags, ...input }) => ({
+      ...input,
+      type: sourceType,
+      schema: schema ?? "",
+      profile: profile ?? "",
+      tags: checkedTexts(tags, "tag", `dataset ${shown(input.name)} of run ${id}`, onSkip),
+    })),
+    models: [
+      ...modelInputs.map((model) => ({ role: "input" as const, model, step: 0 })),
+      ...modelOutputs.map(({ model, step }) => ({ role: "output" as const, model, step })),
+    ],
+  };
 }
-
-const tooLarge = (size: number): string => `is too large: ${size} bytes, limit ${maxFile}`;
 
 type PlannedRun = NewRun &
   Required<Pick<NewRun, "note">> & { params: Params; tags: Record<string, string> };
@@ -278,9 +280,6 @@ const isSameParam = (here: Params[string], there: Params[string]): boolean =>
   Object.is(here, there) ||
   String(here) === String(there) ||
   (typeof here === "number" && Object.is(here, Number(there)));
-
-const isTime = (time: number | null): time is number =>
-  time !== null && time >= 0 && time <= maxTime;
 
 /** Returns the places of the points that may stand here; says how many others there are, by key and by what is wrong. */
 function soundPlaces(points: Points, run: string, onSkip: OnSkip): Uint32Array {

@@ -192,7 +192,10 @@ export async function createExperiment(
   const digest = await digestOf(experiment);
   const id = experiment.id ?? newId();
   const results = await db.batch<Row>([
-    insertExperiment(db, id, experiment, digest, { artifacts }),
+    insertExperiment(db, id, experiment, digest, {
+      artifacts,
+      ...(experiment.created === undefined ? {} : { created: String(experiment.created) }),
+    }),
     logChange(db, { who, what: "experiment.create", subject: id, digest }),
     selectOne(db, id),
   ]);

@@ -1,5 +1,10 @@
 import type { Tags } from "../../wire/config.ts";
-import type { LoggedModel, ModelPoint, ModelState } from "../../wire/logged-model.ts";
+import {
+  maxModelPoints,
+  type LoggedModel,
+  type ModelPoint,
+  type ModelState,
+} from "../../wire/logged-model.ts";
 import { workspace } from "../env.ts";
 import { digestOf, logChange, now } from "./events.ts";
 import type { Selection } from "./models.ts";
@@ -49,9 +54,6 @@ export async function findLoggedModel(db: D1Database, id: string): Promise<Logge
   return loggedModelFrom(await db.batch(selectOne(db, id)));
 }
 
-/** So many points of a logged model are read, the last logged; its runs have all of them. */
-const maxPoints = 10_000;
-
 type StoredPoint = [
   key: string,
   value: number | null,
@@ -69,7 +71,7 @@ const pointsOf = (db: D1Database, models: string[]): D1PreparedStatement =>
       `SELECT model, json(points) AS points FROM (SELECT no, model, points, sum(count) OVER (PARTITION BY model ORDER BY no DESC) AS seen
          FROM model_points WHERE model IN (SELECT value FROM json_each(?))) WHERE seen <= ? ORDER BY no`,
     )
-    .bind(JSON.stringify(models), maxPoints);
+    .bind(JSON.stringify(models), maxModelPoints);
 
 /** Returns what pointsOf selected, by model. */
 function pointsFrom({ results }: D1Result): Map<string, ModelPoint[]> {
@@ -299,3 +301,76 @@ const storedPoint = ({ key, value, time, step, run, dataset }: ModelPoint): Stor
   dataset?.name ?? null,
   dataset?.digest ?? null,
 ];
+
+/**
+ * Adds what is not here of a logged model from elsewhere: itself, params, tags, points, and the state in which its upload
+ * ended. What is here stays as it is.
+ */
+export async function addLoggedModel(
+  db: D1Database,
+  model: Omit<LoggedModel, "deleted"> & { deleted: number | null },
+  who: string,
+): Promise<LoggedModel> {
+  const { id, experiment, name, type, state, location, run, created, updated, deleted } = model;
+  const added = (column: string, of: string) =>
+    `jsonb_patch(jsonb_patch(${column}, ${of}), ${column})`;
+  const digest = await digestOf({ ...model, points: model.points.length });
+  const results = await db.batch([
+    db
+      .prepare(
+        `INSERT INTO logged_models (workspace, id, experiment, name, type, state, location, run, params, tags, created, updated, deleted)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, jsonb(?9), jsonb(?10), ?11, ?12, ?13)
+         ON CONFLICT (id) DO UPDATE SET params = ${added("params", "?9")}, tags = ${added("tags", "?10")}, state = iif(state = 'pending', ?6, state)
+         WHERE workspace = ?1 AND (json(params) <> json(${added("params", "?9")}) OR json(tags) <> json(${added("tags", "?10")})
+           OR state = 'pending' AND ?6 <> 'pending')`,
+      )
+      .bind(
+        workspace,
+        id,
+        experiment,
+        name,
+        type,
+        state,
+        location,
+        run,
+        JSON.stringify(model.params),
+        JSON.stringify(model.tags),
+        created,
+        updated,
+        deleted,
+      ),
+    logChange(db, { who, what: "logged-model.add", subject: id, digest }),
+    ...selectOne(db, id),
+  ]);
+  const there = loggedModelFrom(results)!;
+  const textOf = (point: ModelPoint) => JSON.stringify(storedPoint(point));
+  const held = new Set(there.points.map(textOf));
+  const news = model.points.filter((point) => !held.has(textOf(point)));
+  if (!news.length) return there;
+  await addModelPoints(db, new Map([[id, news]]));
+  return (await findLoggedModel(db, id))!;
+}
+
+/** Returns a page of all logged models of experiments (ids), or of all, deleted ones too, by id. */
+export const selectAllLoggedModels = (
+  db: D1Database,
+  {
+    experiments,
+    after,
+    limit,
+  }: { experiments: string[] | undefined; after: string | undefined; limit: number },
+) =>
+  pageOf<Row, LoggedModel>(db, {
+    columns,
+    from: "logged_models",
+    where: `workspace = ?${experiments ? " AND experiment IN (SELECT value FROM json_each(?))" : ""}`,
+    bound: [workspace, ...(experiments ? [JSON.stringify(experiments)] : [])],
+    itemsOf: async (rows) => {
+      const ids = rows.map(({ id }) => id);
+      const points = rows.length ? pointsFrom(await pointsOf(db, ids).all()) : undefined;
+      return rows.map((row) => toLoggedModel(row, points?.get(row.id)));
+    },
+    order: [{ by: loggedModelOrder.id }],
+    after: after === undefined ? undefined : [after],
+    limit,
+  });

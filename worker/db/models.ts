@@ -439,3 +439,57 @@ async function logVersion(
     digest: await digestOf(asked),
   });
 }
+
+/** A registered model from elsewhere, and where the files of its versions are. */
+export type GivenModel = Pick<
+  Model,
+  "name" | "note" | "tags" | "aliases" | "created" | "updated"
+> & {
+  versions: (Omit<ModelVersion, "model" | "aliases"> & { location: string })[];
+};
+
+/**
+ * Adds what is not here of a registered model: itself, versions beyond the last number given to one, aliases, tags, a
+ * note. What is here stays as it is.
+ */
+export async function addModel(
+  db: D1Database,
+  { name, note, tags, aliases, created, updated, versions }: GivenModel,
+  who: string,
+): Promise<void> {
+  const digest = await digestOf({ name, note, tags, aliases, versions });
+  const [tagsText, aliasesText] = [JSON.stringify(tags), JSON.stringify(aliases)];
+  const stands = "json_each.value IN (SELECT number FROM versions WHERE model = no)";
+  const added = (column: string, of: string) =>
+    `jsonb_patch(jsonb_patch(${column}, ${of}), ${column})`;
+  const nextAliases = added(
+    "aliases",
+    `(SELECT json_group_object(key, value) FROM json_each(?3) WHERE ${stands})`,
+  );
+  await db.batch([
+    db
+      .prepare(
+        `INSERT INTO models (workspace, name, note, tags, aliases, created, updated)
+         VALUES (?, ?, ?, jsonb(?), jsonb('{}'), ?, ?) ON CONFLICT DO NOTHING`,
+      )
+      .bind(workspace, name, note, tagsText, created, updated),
+    logChange(db, { who, what: "model.create", subject: name, digest }),
+    db
+      .prepare(
+        `INSERT INTO versions (workspace, model, number, source, location, run, built, link, stage, note, tags, created, updated)
+         SELECT ?1, no, value ->> 'number', value ->> 'source', value ->> 'location', value ->> 'run', value ->> 'built', value ->> 'link',
+           value ->> 'stage', value ->> 'note', jsonb(value -> 'tags'), value ->> 'created', value ->> 'updated'
+         FROM models, json_each(?3) WHERE models.workspace = ?1 AND name = ?2 AND value ->> 'number' > last ON CONFLICT DO NOTHING`,
+      )
+      .bind(workspace, name, JSON.stringify(versions)),
+    db
+      .prepare(
+        `UPDATE models SET last = max(last, (SELECT coalesce(max(number), 0) FROM versions WHERE model = no)),
+           aliases = ${nextAliases}, tags = ${added("tags", "?4")}, note = iif(note = '', ?5, note)
+         WHERE workspace = ?1 AND name = ?2 AND (last < (SELECT coalesce(max(number), 0) FROM versions WHERE model = no)
+           OR json(aliases) <> json(${nextAliases}) OR json(tags) <> json(${added("tags", "?4")}) OR note = '' AND ?5 <> '')`,
+      )
+      .bind(workspace, name, aliasesText, tagsText, note),
+    logChange(db, { who, what: "model.add", subject: name, digest }),
+  ]);
+}

@@ -3,7 +3,7 @@ import { flattenParams, type Params } from "../../wire/config.ts";
 import { ApiError, shown } from "../../wire/error.ts";
 import type { NewExperiment } from "../../wire/experiment.ts";
 import { isExperimentId, newId } from "../../wire/id.ts";
-import { toJSON } from "../../wire/json.ts";
+import { toJSON, withoutDigits } from "../../wire/json.ts";
 import { wordsFromId } from "../../wire/run-name.ts";
 import {
   isStalled,
@@ -315,10 +315,10 @@ const joinObjects = (a: string, b: string): string =>
 /** Returns those of the params that are not set yet; throws where one is set to another value. */
 function addedParams(params: Params, added: Params): Params {
   for (const [key, value] of Object.entries(added))
-    if (Object.hasOwn(params, key) && !Object.is(params[key], value))
+    if (Object.hasOwn(params, key) && !Object.is(params[key], withoutDigits(value)))
       throw new ApiError(
         "RESOURCE_ALREADY_EXISTS",
-        `param is already set: ${key} = ${shown(params[key])}, not ${shown(value)}`,
+        `param is already set: ${key} = ${shown(params[key])}, not ${shown(withoutDigits(value))}`,
       );
   return Object.fromEntries(Object.entries(added).filter(([key]) => !Object.hasOwn(params, key)));
 }

@@ -324,3 +324,47 @@ export async function deleteTraces(
   }
   return deleted;
 }
+
+/**
+ * Adds what is not here of a trace from elsewhere: itself, tags, metadata, what is said of it, and how it ended. What is
+ * here stays as it is.
+ */
+export async function addTrace(
+  db: D1Database,
+  trace: NewTrace,
+  said: Assessment[],
+  who: string,
+): Promise<void> {
+  const { id, experiment, name, state, started, duration, request, response, client } = trace;
+  const added = (column: string, of: string) =>
+    `jsonb_patch(jsonb_patch(${column}, ${of}), ${column})`;
+  const assessments = await Promise.all(said.map((it) => insertAssessment(db, it, who)));
+  await db.batch([
+    db
+      .prepare(
+        `INSERT INTO traces (workspace, id, experiment, name, state, started, duration, request, response, client, told, tags, metadata, runs, prompts)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, jsonb(?11), jsonb(?12), jsonb('{}'), jsonb('{}'))
+         ON CONFLICT (id) DO UPDATE SET tags = ${added("tags", "?11")}, metadata = ${added("metadata", "?12")}, name = coalesce(name, ?4),
+           duration = CASE WHEN state = 'running' THEN coalesce(?7, duration) ELSE duration END,
+           request = coalesce(request, ?8), response = coalesce(response, ?9), state = iif(state = 'running', ?5, state)
+         WHERE workspace = ?1 AND (json(tags) <> json(${added("tags", "?11")}) OR json(metadata) <> json(${added("metadata", "?12")})
+           OR state = 'running' AND ?5 <> 'running')`,
+      )
+      .bind(
+        workspace,
+        id,
+        experiment,
+        name,
+        state,
+        started,
+        duration,
+        request,
+        response,
+        client,
+        JSON.stringify(trace.tags),
+        JSON.stringify(trace.metadata),
+      ),
+    logChange(db, { who, what: "trace.add", subject: id, digest: await digestOf(trace) }),
+    ...assessments.flat(),
+  ]);
+}

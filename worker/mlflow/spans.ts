@@ -14,9 +14,9 @@ export const traceIdOf = ({ trace }: OtelSpan): string => `tr-${trace}`;
 const statuses = ["UNSET", "OK", "ERROR"] as const;
 
 /** Returns a span as it is kept; its trace's id is told by the trace, whatever the sender says. */
-export function keptSpan(span: OtelSpan): KeptSpan {
+export function keptSpan(span: OtelSpan, trace = traceIdOf(span)): KeptSpan {
   const attributes = [
-    { key: idAttribute, value: { string_value: traceIdOf(span) } },
+    { key: idAttribute, value: { string_value: trace } },
     ...span.attributes.filter(({ key }) => key !== idAttribute),
   ];
   const type = attributeOf(span, typeAttribute);

@@ -318,7 +318,11 @@ export const spans = new Hono<App>().post(
     const byTrace = Map.groupBy(sent, traceIdOf);
     for (const group of byTrace.values()) {
       const trace = inferredTrace(group, experiment.id, experimentLocation(experiment));
-      await insertSpans(c.env, trace, group.map(keptSpan));
+      await insertSpans(
+        c.env,
+        trace,
+        group.map((span) => keptSpan(span)),
+      );
     }
     const run = c.req.header("x-mlflow-run-id");
     const ended = sent.filter(({ parent }) => parent === null).map(traceIdOf);

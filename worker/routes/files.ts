@@ -1,7 +1,14 @@
 import { Hono, type Context } from "hono";
 import { ApiError, shown } from "../../wire/error.ts";
 import { checkPath, maxFile, treeFromFiles, type RunFile } from "../../wire/file.ts";
-import { deleteFile, putFile, selectFile, selectFiles } from "../db/files.ts";
+import {
+  deleteFile,
+  putFile,
+  selectFile,
+  selectFiles,
+  type StoredFile,
+  type Upload,
+} from "../db/files.ts";
 import type { App } from "../env.ts";
 import { route } from "../route.ts";
 import { json, parseRange } from "./answer.ts";
@@ -28,57 +35,59 @@ export const files = new Hono<App>()
       answers: { 201: "stored", 411: "the body has no length", 413: "the file is too large" },
     }),
     async (c) => {
-      const path = pathOf(c);
-      const size = contentLength(c);
-      const type = c.req.header("content-type") ?? "application/octet-stream";
-      const body = c.req.raw.body ?? new Blob([]).stream();
-      const sha256 = claimedHash(c);
-      return json(
-        c,
-        await putFile(
-          c.env,
-          c.req.param("run"),
-          { path, size, type, sha256, body },
-          c.get("visitor").who,
-        ),
-        201,
-      );
+      const { who } = c.get("visitor");
+      return json(c, await putFile(c.env, c.req.param("run"), uploadOf(c), who), 201);
     },
   )
   .get(
     "/runs/:run/files/:path{.*}",
     route({ right: "reader", summary: "A file's content, whole or by Range" }),
     async (c) => {
-      const { file, open } = await selectFile(c.env, c.req.param("run"), pathOf(c));
-      const headers = fileHeaders(file);
-      if (c.req.header("if-none-match")?.includes(file.sha256))
-        return new Response(null, { status: 304, headers });
-      const isSame = c.req.header("if-range")?.includes(file.sha256) ?? true;
-      const range = isSame ? parseRange(c, file.size) : undefined;
-      headers.set("content-length", String(range?.length ?? file.size));
-      if (range)
-        headers.set(
-          "content-range",
-          `bytes ${range.offset}-${range.offset + range.length - 1}/${file.size}`,
-        );
-      const isEmpty = c.req.method === "HEAD" || file.size === 0;
-      return new Response(isEmpty ? null : await open(range), {
-        status: range ? 206 : 200,
-        headers,
-      });
+      return sendFile(c, await selectFile(c.env, c.req.param("run"), fileOf(c)));
     },
   )
   .delete(
     "/runs/:run/files/:path{.*}",
     route({ right: "writer", summary: "Take a file from a run" }),
     async (c) => {
-      await deleteFile(c.env.DB, c.req.param("run"), pathOf(c), c.get("visitor").who);
+      await deleteFile(c.env.DB, c.req.param("run"), fileOf(c), c.get("visitor").who);
       return json(c, {});
     },
   );
 
+/** Answers with a file, whole or by Range. */
+export async function sendFile(c: Context, { file, open }: StoredFile): Promise<Response> {
+  const headers = fileHeaders(file);
+  if (c.req.header("if-none-match")?.includes(file.sha256))
+    return new Response(null, { status: 304, headers });
+  const isSame = c.req.header("if-range")?.includes(file.sha256) ?? true;
+  const range = isSame ? parseRange(c, file.size) : undefined;
+  headers.set("content-length", String(range?.length ?? file.size));
+  if (range)
+    headers.set(
+      "content-range",
+      `bytes ${range.offset}-${range.offset + range.length - 1}/${file.size}`,
+    );
+  const isEmpty = c.req.method === "HEAD" || file.size === 0;
+  return new Response(isEmpty ? null : await open(range), {
+    status: range ? 206 : 200,
+    headers,
+  });
+}
+
+/** Returns what a request stores as a file. */
+export function uploadOf(c: Context): Upload {
+  return {
+    path: fileOf(c),
+    size: contentLength(c),
+    type: c.req.header("content-type") ?? "application/octet-stream",
+    body: c.req.raw.body ?? new Blob([]).stream(),
+    sha256: claimedHash(c),
+  };
+}
+
 /** The path as it stands in the URL: hono leaves what it cannot decode as it is, and "%ff" would become a name. */
-function pathOf(c: Context): string {
+export function fileOf(c: Context): string {
   const encoded = new URL(c.req.url).pathname.split("/files/").slice(1).join("/files/");
   try {
     return checkPath(decodeURIComponent(encoded));

@@ -1,9 +1,13 @@
 import { Hono } from "hono";
 import * as v from "valibot";
 import { ApiError, shown } from "../../wire/error.ts";
-import type { Model, ModelVersion } from "../../wire/model.ts";
+import { WholeModel, type Model, type ModelVersion } from "../../wire/model.ts";
 import { parse } from "../../wire/parse.ts";
+import { readJSON } from "../body.ts";
+import { findOwner } from "../db/files.ts";
+import { findLoggedModel } from "../db/logged-models.ts";
 import {
+  addModel,
   findModel,
   modelOrder,
   selectModels,
@@ -13,6 +17,7 @@ import {
   type FoundVersion,
 } from "../db/models.ts";
 import type { App } from "../env.ts";
+import { artifactsOf } from "../mlflow/run-json.ts";
 import { route } from "../route.ts";
 import { json } from "./answer.ts";
 import { count, text } from "./query.ts";
@@ -24,6 +29,32 @@ const VersionsQuery = v.strictObject({
 });
 
 export const models = new Hono<App>()
+  .post(
+    "/models",
+    route({
+      right: "writer",
+      summary:
+        "Add a registered model from elsewhere with its versions and aliases, or what is not here of it: versions under greater numbers than it has; what is here stays as it is",
+      body: WholeModel,
+      answers: { 201: "it is here" },
+    }),
+    async (c) => {
+      const { versions, aliases, ...model } = parse(WholeModel, await readJSON(c));
+      const given = {
+        ...model,
+        aliases: Object.fromEntries(aliases.map(({ alias, number }) => [alias, number])),
+        versions: await Promise.all(
+          versions.map(async (version) => ({
+            ...version,
+            location: await locationOf(c.env.DB, version.source),
+          })),
+        ),
+      };
+      await addModel(c.env.DB, given, c.get("visitor").who);
+      const { no: _, last: __, ...there } = (await findModel(c.env.DB, model.name))!;
+      return json(c, there, 201);
+    },
+  )
   .get(
     "/models",
     route({
@@ -71,3 +102,16 @@ export const models = new Hono<App>()
 
 const modelOf = ({ no: _, last: __, ...model }: FoundModel): Model => model;
 const versionOf = ({ no: _, ...version }: FoundVersion): ModelVersion => version;
+
+/** Returns where the files of a version are: those of a run or a logged model that is here are here, wherever they were. */
+async function locationOf(db: D1Database, source: string): Promise<string> {
+  const within = (location: string, path = "") => (path ? `${location}/${path}` : location);
+  const [, model, inModel] =
+    /(?:^models:\/+|\/models\/)(m-[0-9a-f]{32})(?:\/artifacts)?(?:\/(.*))?$/.exec(source) ?? [];
+  const logged = model === undefined ? null : await findLoggedModel(db, model);
+  if (logged) return within(logged.location, inModel);
+  const [, run, inRun] =
+    /(?:^runs:\/+|\/)([0-9a-f]{32})(?:\/artifacts)?(?:\/(.*))?$/.exec(source) ?? [];
+  const owner = run === undefined ? undefined : await findOwner(db, run);
+  return owner ? within(artifactsOf(owner), inRun) : source;
+}

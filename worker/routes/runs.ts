@@ -2,12 +2,13 @@ import { Hono, type Context } from "hono";
 import * as v from "valibot";
 import { parseCursor } from "../../wire/cursor.ts";
 import { ApiError } from "../../wire/error.ts";
+import { parseExactly } from "../../wire/json.ts";
 import { parse } from "../../wire/parse.ts";
 import { parseOrder } from "../../wire/order.ts";
 import { parseWhere } from "../../wire/query.ts";
 import type { Experiment } from "../../wire/experiment.ts";
 import { Finish, NewRun, RunPatch } from "../../wire/run.ts";
-import { readJSON } from "../body.ts";
+import { readJSON, readWithParams } from "../body.ts";
 import { digestOf } from "../db/events.ts";
 import { selectExperiment, selectExperiments } from "../db/experiments.ts";
 import {
@@ -122,7 +123,7 @@ export const runs = new Hono<App>()
       },
     }),
     async (c) => {
-      const run = parse(NewRun, await readJSON(c));
+      const run = parse(NewRun, await readWithParams(c));
       return answerRun(c, await createRun(c.env.DB, run, c.get("visitor").who), 201);
     },
   )
@@ -137,7 +138,7 @@ export const runs = new Hono<App>()
       body: RunPatch,
     }),
     async (c) => {
-      const patch = parse(RunPatch, await readJSON(c));
+      const patch = parse(RunPatch, await readWithParams(c));
       return answerRun(
         c,
         await patchRun(c.env.DB, c.req.param("run"), patch, c.get("visitor").who),
@@ -199,7 +200,7 @@ export const runs = new Hono<App>()
   );
 
 function answerRun(c: Context, run: FoundRun, status: 200 | 201 = 200): Response {
-  return json(c, runOf(run), status);
+  return json(c, { ...runOf(run), params: parseExactly(run.paramsText) }, status);
 }
 
 /** Returns the experiments of ids or names; all where none is named, archived ones too. */

@@ -1,5 +1,5 @@
 import type { Found } from "../../../client/import/found.ts";
-import { filesOf, gather, pointsOf } from "./expected.ts";
+import { filesOf, gather, plainTrace, pointsOf } from "./expected.ts";
 
 /** What readers found, in a form in which two stores with the same content are equal: in an order of its own, read whole. */
 export async function comparable(found: AsyncIterable<Found>) {
@@ -26,7 +26,7 @@ export async function comparable(found: AsyncIterable<Found>) {
       )
     ).sort(byId),
     models: models.sort((a, b) => (a.name < b.name ? -1 : 1)),
-    traces: traces.length,
+    traces: traces.map(plainTrace).sort((a, b) => (a.trace_id < b.trace_id ? -1 : 1)),
   };
 }
 

@@ -162,7 +162,7 @@ export const plainTrace = (trace: FoundTrace) => ({
     status: `SpanStatusCode.${status}`,
     parent: parent !== null,
     inputs: JSON.parse(attributes["mlflow.spanInputs"] ?? "null"),
-    events,
+    events: events.map(({ name }) => name),
   })),
   assessments: trace.assessments
     .map(({ name, value, rationale, sourceType, source, kind }) => ({

@@ -117,7 +117,7 @@ describe.each(Object.entries(pythons))("%s", (name, python) => {
     whole("runs to pandas, with filters, orders and pages", { timeout: 120_000 }, async () => {
       const { experiment } = await runScript(python, "search.py", url);
       const best = await api(
-        `/runs.json?experiment=${experiment}&where=params.lr=0.0001&order=metrics.acc desc&limit=1`,
+        `/runs.json?experiment=${experiment}&columns=name,params.lr&where=params.lr=0.0001&order=metrics.acc desc&limit=1`,
       );
       expect(best).toMatchObject([{ name: "run-119", "params.lr": 0.0001 }]);
     });

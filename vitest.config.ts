@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    maxWorkers: 2,
     projects: [
       {
         // The Worker's own tests run inside workerd, on real D1 and R2.
@@ -30,9 +31,11 @@ export default defineConfig({
         },
       },
       {
-        // Tests of the whole: a started server, killed processes, Chromium. They share the machine, so one at a time.
+        // Tests of the whole: a started server, killed processes, Chromium. They share the machine, so one at a time, after all others.
         test: {
           name: "whole",
+          sequence: { groupOrder: 1 },
+          maxWorkers: 1,
           include: ["test/whole/**/*.test.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,

@@ -13,16 +13,24 @@ async function send(
   body?: BodyInit,
   headers: Record<string, string> = {},
 ) {
-  const response = await fetch(api + path, {
-    method,
-    headers,
-    ...(body === undefined ? {} : { body }),
-  });
-  const { error_code, message } = (await response.json()) as {
-    error_code?: string;
-    message?: string;
-  };
-  return { status: response.status, error_code, message };
+  for (let tries = 1; ; tries++)
+    try {
+      const response = await fetch(api + path, {
+        method,
+        headers,
+        ...(body === undefined ? {} : { body }),
+      });
+      const { error_code, message } = (await response.json()) as {
+        error_code?: string;
+        message?: string;
+      };
+      return { status: response.status, error_code, message };
+    } catch (error) {
+      // Refused before all of a large body is read, a sender may see its connection close first.
+      const { code } = ((error as Error).cause ?? {}) as { code?: string };
+      if (!["EPIPE", "ECONNRESET", "UND_ERR_SOCKET"].includes(code ?? "") || tries === 5)
+        throw error;
+    }
 }
 
 /** Sends a path that fetch would tidy up first. */

@@ -329,14 +329,18 @@ function takeColumn(column: ColumnView, rows: Uint32Array): ColumnView {
   for (let i = 0; i < rows.length; i++)
     if (isPresentAt(column.present, rows[i]!)) bytes[i >> 3]! |= 1 << (i & 7);
   const present = { bytes, offset: 0 };
-  return column.type === "number"
-    ? { type: "number", values: Float64Array.from(rows, (row) => column.values[row]!), present }
-    : {
-        type: "word",
-        words: column.words,
-        codes: Int32Array.from(rows, (row) => column.codes[row]!),
-        present,
-      };
+  if (column.type === "number")
+    return { type: "number", values: takeNumbers(column.values, rows), present };
+  const codes = new Int32Array(rows.length);
+  for (let i = 0; i < rows.length; i++) codes[i] = column.codes[rows[i]!]!;
+  return { type: "word", words: column.words, codes, present };
+}
+
+/** Returns the numbers at some places. A loop, as `from` takes ten times as long. */
+export function takeNumbers(values: Float64Array, places: Uint32Array): Float64Array {
+  const taken = new Float64Array(places.length);
+  for (let i = 0; i < places.length; i++) taken[i] = values[places[i]!]!;
+  return taken;
 }
 
 /** Returns a column whose row i is that of `rows[i]` in the part `sources[i]`; a part that is not there has no values. */

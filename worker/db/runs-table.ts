@@ -17,6 +17,7 @@ import {
   columnNames,
   concatTables,
   pickColumn,
+  takeNumbers,
   takeRows,
   valueAt,
 } from "../run-block.ts";
@@ -261,7 +262,7 @@ async function blockSource(
   return {
     block,
     rows,
-    numbers: Float64Array.from(rows, (row) => numbers[row]!),
+    numbers: takeNumbers(numbers, rows),
     table: takeRows(table, rows),
   };
 }

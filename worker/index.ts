@@ -87,7 +87,7 @@ function refusalOf(error: Error): ApiError {
   )
     return new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`);
   // The server listens before its database has the tables of a newer version.
-  if (/no such (?:table|column)/i.test(error.message))
+  if (/no such (?:table|column)|has no column named/i.test(error.message))
     return new ApiError("TEMPORARILY_UNAVAILABLE", `storage is not up to date: ${error.message}`);
   if (/SQLITE_TOOBIG|string or blob too big/i.test(error.message))
     return new ApiError("REQUEST_TOO_LARGE", `too much for one row: ${error.message}`);

@@ -6,9 +6,8 @@ import { collectAnswers } from "./db/answers.ts";
 import { collectUndo } from "./db/bulk.ts";
 import { compactDue, forgetReceipts } from "./db/compact.ts";
 import { collectFiles } from "./db/files.ts";
-import { collectBlocks, settleDue } from "./db/run-blocks.ts";
-import { collectSegments } from "./db/segments.ts";
-import { collectSpans } from "./db/spans.ts";
+import { collectObjects } from "./db/objects.ts";
+import { settleDue } from "./db/run-blocks.ts";
 import { collectUploads } from "./db/uploads.ts";
 import type { App, Env } from "./env.ts";
 import { isMlflow, mlflowError } from "./mlflow/error.ts";
@@ -86,9 +85,6 @@ function refusalOf(error: Error): ApiError {
     /overloaded|queued for too long|object to be reset|Network connection lost/i.test(error.message)
   )
     return new ApiError("TEMPORARILY_UNAVAILABLE", `storage is busy: ${error.message}`);
-  // The server listens before its database has the tables of a newer version.
-  if (/no such (?:table|column)|has no column named/i.test(error.message))
-    return new ApiError("TEMPORARILY_UNAVAILABLE", `storage is not up to date: ${error.message}`);
   if (/SQLITE_TOOBIG|string or blob too big/i.test(error.message))
     return new ApiError("REQUEST_TOO_LARGE", `too much for one row: ${error.message}`);
   console.error(error);
@@ -119,9 +115,7 @@ export default {
     await forgetReceipts(env.DB);
     await collectUploads(env);
     await collectFiles(env);
-    await collectSegments(env);
-    await collectBlocks(env);
-    await collectSpans(env);
+    await collectObjects(env);
     await collectAnswers(env.FILES);
     await collectUndo(env);
   },

@@ -2,7 +2,6 @@ import { parseArgs } from "node:util";
 import { resolve } from "node:path";
 import { startServer } from "./server/server.ts";
 import { wholeNumber } from "./arguments.ts";
-import { fillWithDemo } from "./demo.ts";
 
 export const summary = "Start the server on this machine";
 
@@ -30,14 +29,21 @@ export async function run(args: string[]): Promise<number> {
     port: wholeNumber("port", values.port),
     data: resolve(values.data),
   });
-  console.log(`Assay is at ${server.url}`);
+  // Who reads where it is may stop it at once.
   const stopped = stopSignal();
+  console.log(`Assay is at ${server.url}`);
   const wantsDemo = values.demo ?? (server.isNew && !values["no-demo"]);
-  const demo = wantsDemo ? fillWithDemo(server.url, stopped.signal) : undefined;
+  const demo = wantsDemo ? fill(server.url, stopped.signal) : undefined;
   await stopped.promise;
   await demo;
   await server.close();
   return 0;
+}
+
+/** Fills the server with the demo. It comes with the client library, which a start need not wait for. */
+async function fill(url: string, signal: AbortSignal): Promise<void> {
+  const { fillWithDemo } = await import("./demo.ts");
+  await fillWithDemo(url, signal);
 }
 
 /** Resolves at Ctrl-C or SIGTERM; a second one ends the process at once. */
@@ -45,13 +51,14 @@ function stopSignal(): { promise: Promise<void>; signal: AbortSignal } {
   const controller = new AbortController();
   const promise = new Promise<void>((resolve) => {
     for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-      // Miniflare's own listeners would end the process before it has closed.
-      process.removeAllListeners(name);
+      const others = process.listeners(name);
       process.on(name, () => {
         if (controller.signal.aborted) process.exit(130);
         controller.abort();
         resolve();
       });
+      // Miniflare's would end the process before it has closed. A signal that comes while nobody listens is lost.
+      for (const other of others) process.off(name, other);
     }
   });
   return { promise, signal: controller.signal };

@@ -1,5 +1,4 @@
 import { copyFileSync, openAsBlob } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { readMlflowServer } from "../../client/import/mlflow-server.ts";
@@ -7,7 +6,7 @@ import { readMlflowDatabase } from "../../client/import/mlflow-sqlite.ts";
 import { openSqlite } from "../../client/import/sqlite.ts";
 import { comparable } from "../client/import/comparable.ts";
 import { fixtures } from "../client/import/expected.ts";
-import { assay, serverForTests, start, temporaryFolder } from "./server.ts";
+import { assay, freePort, serverForTests, start, temporaryFolder } from "./server.ts";
 
 const python = process.env["MLFLOW3"] ?? "";
 
@@ -103,12 +102,3 @@ test("an address that is no MLflow server is said to be none", async () => {
     expect.stringMatching(/^assay: (no MLflow server|.*is it MLflow's address)/),
   ]);
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
-}

@@ -2,7 +2,7 @@ import { request } from "node:http";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { assay, cli, start, startServer, temporaryFolder } from "./server.ts";
+import { assay, cli, freePort, start, startServer, temporaryFolder } from "./server.ts";
 
 /** Sends a request with headers that fetch would not let through. */
 function ask(url: string, headers: Record<string, string>, method = "GET"): Promise<number> {
@@ -27,7 +27,6 @@ test("a server that is built already is ready within a second", async () => {
   const data = temporaryFolder();
   await (await startServer({ data })).stop();
   const times: number[] = [];
-  // What else the machine is at slows one start or another: the quickest is what a start takes.
   for (let round = 0; round < 3; round++) {
     const began = performance.now();
     const server = await startServer({ data });
@@ -35,7 +34,7 @@ test("a server that is built already is ready within a second", async () => {
     times.push(performance.now() - began);
     await server.stop();
   }
-  expect(Math.min(...times)).toBeLessThan(1000);
+  expect(times.sort((a, b) => a - b)[1]).toBeLessThan(1000);
 });
 
 test("SIGTERM and Ctrl-C end it cleanly: exit code 0, nothing left running, the folder free", async () => {
@@ -48,6 +47,42 @@ test("SIGTERM and Ctrl-C end it cleanly: exit code 0, nothing left running, the 
     expect(existsSync(join(data, "lock"))).toBe(false);
     expect(children.filter(isRunning)).toEqual([]);
   }
+});
+
+test("SIGTERM the moment it says where it is ends it, too", async () => {
+  for (let round = 0; round < 8; round++) {
+    const server = start(process.execPath, [
+      cli,
+      "start",
+      "--port=0",
+      "--no-demo",
+      `--data=${temporaryFolder()}`,
+    ]);
+    server.child.stdout!.once("data", () => server.child.kill("SIGTERM"));
+    expect(await server.ended).toBe(0);
+  }
+});
+
+test("in a new folder the first request that is answered is answered well: no port before the tables", async () => {
+  const port = await freePort();
+  const server = start(process.execPath, [
+    cli,
+    "start",
+    `--port=${port}`,
+    "--no-demo",
+    `--data=${temporaryFolder()}`,
+  ]);
+  const post = () =>
+    fetch(`http://127.0.0.1:${port}/api/v1/runs`, { method: "POST", body: '{"experiment":"a"}' });
+  let status: number | undefined;
+  while (status === undefined && server.child.exitCode === null)
+    status = await post().then(
+      (response) => response.status,
+      () => undefined,
+    );
+  expect(status).toBe(201);
+  server.child.kill("SIGTERM");
+  await server.ended;
 });
 
 test("what was accepted is there after a restart", async () => {

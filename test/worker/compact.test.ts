@@ -2,7 +2,7 @@ import { env } from "cloudflare:workers";
 import * as fc from "fast-check";
 import { afterEach, expect, test, vi } from "vitest";
 import { compactDue, planMerge, planReceipts } from "../../worker/db/compact.ts";
-import { collectSegments } from "../../worker/db/segments.ts";
+import { collectObjects } from "../../worker/db/objects.ts";
 
 import { arrowType, pointsToIPC } from "../../wire/point-ipc.ts";
 import { concatPoints, pointsFromJSON, type Points } from "../../wire/point.ts";
@@ -207,7 +207,7 @@ test("a compaction that another overtakes, which took more, changes nothing and 
   });
   await compact(run);
   expect(await rowsOf(`run=${run}`)).toEqual(expectedRows(lots));
-  expect(await collectSegments(env, { grace: -1000 })).toBe(0);
+  expect(await collectObjects(env, { grace: -1000 })).toBe(0);
 });
 
 test("a compaction between a reader's look at the runs and its look at the points changes nothing", async () => {
@@ -255,8 +255,8 @@ test("a run that has ended has one stretch, and its segments are all that is kep
   expect(await rowsOf(`run=${run}`)).toEqual(expectedRows(lots));
   const objects = async () => (await env.FILES.list({ prefix: "points/" })).objects.length;
   const before = await objects();
-  expect(await collectSegments(env)).toBe(0); // within the day of grace
-  expect(await collectSegments(env, { grace: -1000 })).toBe(5);
+  expect(await collectObjects(env)).toBe(0); // within the day of grace
+  expect(await collectObjects(env, { grace: -1000 })).toBe(5);
   expect(await objects()).toBe(before - 5);
   expect(await rowsOf(`run=${run}`)).toEqual(expectedRows(lots));
 });
@@ -293,7 +293,7 @@ test("a purged run leaves nothing behind", async () => {
     ).first();
     expect([table, row]).toEqual([table, { n: 0 }]);
   }
-  expect(await collectSegments(env, { grace: -1000 })).toBe(1);
+  expect(await collectObjects(env, { grace: -1000 })).toBe(1);
 });
 
 test("receipts are unbroken ranges of each writer's numbers; nameless writers need none", () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { collectAnswers } from "../../worker/db/answers.ts";
 import { compactDue, compactRun } from "../../worker/db/compact.ts";
 import { collectFiles } from "../../worker/db/files.ts";
-import { collectSegments } from "../../worker/db/segments.ts";
+import { collectObjects } from "../../worker/db/objects.ts";
 import type { Env } from "../../worker/env.ts";
 import { pointsToIPC } from "../../wire/point-ipc.ts";
 import { concatPoints, pointsFromJSON, type Points } from "../../wire/point.ts";
@@ -73,7 +73,7 @@ async function expectWhole({ run, sent }: World): Promise<void> {
 
 /** After a collection the objects are those that rows refer to. */
 async function expectNoOrphans(): Promise<void> {
-  await collectSegments(env, { grace: -1000 });
+  await collectObjects(env, { grace: -1000 });
   const kept = (await env.FILES.list({ prefix: "points/" })).objects.map(({ key }) => key);
   const { results } = await env.DB.prepare("SELECT object FROM segments").all<{ object: string }>();
   expect(kept.sort()).toEqual(results.map(({ object }) => object).sort());
@@ -131,7 +131,7 @@ const operations: Record<string, (stores: Env, world: World) => Promise<unknown>
   async "the cron, compaction and all collections"(stores) {
     await compactDue(stores, { idle: -1000 });
     await collectFiles(stores, { grace: -1000 });
-    await collectSegments(stores, { grace: -1000 });
+    await collectObjects(stores, { grace: -1000 });
     await collectAnswers(stores.FILES, { grace: -1000 });
   },
 };

@@ -8,7 +8,8 @@ import { parseWhere } from "../../wire/query.ts";
 import { runColumns } from "../../wire/run-columns.ts";
 import { sortedRows } from "../../wire/sort.ts";
 import { selectKeys } from "../../worker/db/keys.ts";
-import { collectBlocks, planMerge, settleRuns } from "../../worker/db/run-blocks.ts";
+import { collectObjects } from "../../worker/db/objects.ts";
+import { planMerge, settleRuns } from "../../worker/db/run-blocks.ts";
 import { pagesOfRuns, type FoundRun } from "../../worker/db/runs.ts";
 import { faulty, type When } from "./faulty.ts";
 import { ask, freshStores } from "./worker.ts";
@@ -244,7 +245,7 @@ const blocksOf = async (experiment: string) =>
 
 /** After a collection the objects are those that rows refer to. */
 async function expectNoOrphans(): Promise<void> {
-  await collectBlocks(env, { grace: -1000 });
+  await collectObjects(env, { grace: -1000 });
   const kept = (await env.FILES.list({ prefix: "runs/" })).objects.map(({ key }) => key);
   const { results } = await env.DB.prepare("SELECT object FROM run_blocks").all<{
     object: string;

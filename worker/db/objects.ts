@@ -1,4 +1,5 @@
-import type { Stores } from "../env.ts";
+import { newId } from "../../wire/id.ts";
+import { workspace, type Stores } from "../env.ts";
 import { joinBytes } from "../gzip.ts";
 import { now } from "./events.ts";
 
@@ -65,11 +66,25 @@ export const retire = (db: D1Database, objects: string): D1PreparedStatement =>
 export const takeBack = (bucket: R2Bucket, rows: { object: string }[]): Promise<void> =>
   bucket.delete(rows.map(({ object }) => object));
 
-/** Collects objects that were retired more than `grace` ms ago. Returns how many went. */
-export async function collectRetired(
-  { DB, FILES }: Stores,
-  { grace = 86_400_000 } = {},
-): Promise<number> {
+/** Where objects of a table's rows lie. */
+const prefixes = { segments: "points/", run_blocks: "runs/", spans: "spans/" } as const;
+type Table = keyof typeof prefixes;
+
+/** Returns the key of a new object for a row of a table: random, so that no two are ever the same. */
+export const newObject = (table: Table): string => `${prefixes[table]}${workspace}/${newId()}`;
+
+/**
+ * Collects objects that are not needed: those retired more than `grace` ms ago, and those as old that no row has ever
+ * referred to, as what stored them ended before its row was written. Returns how many went.
+ */
+export async function collectObjects(stores: Stores, { grace = 86_400_000 } = {}): Promise<number> {
+  let collected = await collectRetired(stores, grace);
+  for (const table of Object.keys(prefixes) as Table[])
+    collected += await collectUnreferenced(stores, table, grace);
+  return collected;
+}
+
+async function collectRetired({ DB, FILES }: Stores, grace: number): Promise<number> {
   let collected = 0;
   for (;;) {
     const { results } = await DB.prepare(
@@ -88,25 +103,20 @@ export async function collectRetired(
   }
 }
 
-/**
- * Collects objects under a prefix that no row of a table has ever referred to and that are older than `grace` ms, as what
- * stored them ended before its row was written. Returns how many went.
- */
-export async function collectUnreferenced(
+async function collectUnreferenced(
   { DB, FILES }: Stores,
-  prefix: string,
-  table: "segments" | "run_blocks",
-  { grace = 86_400_000 } = {},
+  table: Table,
+  grace: number,
 ): Promise<number> {
   let collected = 0;
   for (let cursor: string | undefined; ;) {
-    const page = await FILES.list({ prefix, ...(cursor ? { cursor } : {}) });
+    const page = await FILES.list({ prefix: prefixes[table], ...(cursor ? { cursor } : {}) });
     const old = page.objects
       .filter(({ uploaded }) => uploaded.getTime() < Date.now() - grace)
       .map(({ key }) => key);
     const { results } = await DB.prepare(
       `SELECT value AS object FROM json_each(?)
-       WHERE value NOT IN (SELECT object FROM ${table}) AND value NOT IN (SELECT object FROM retired)`,
+       WHERE value NOT IN (SELECT object FROM ${table} WHERE object IS NOT NULL) AND value NOT IN (SELECT object FROM retired)`,
     )
       .bind(JSON.stringify(old))
       .all<{ object: string }>();

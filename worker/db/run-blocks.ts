@@ -1,5 +1,4 @@
 import { allRows, columnFromValues, type ColumnView } from "../../wire/columns.ts";
-import { newId } from "../../wire/id.ts";
 import { workspace, type Stores } from "../env.ts";
 import {
   BlockWriter,
@@ -13,14 +12,7 @@ import {
   type Directory,
 } from "../run-block.ts";
 import { now } from "./events.ts";
-import {
-  collectRetired,
-  collectUnreferenced,
-  putPieces,
-  readBytes,
-  retire,
-  takeBack,
-} from "./objects.ts";
+import { newObject, putPieces, readBytes, retire, takeBack } from "./objects.ts";
 import { pagesOfRuns, type FoundRun } from "./runs.ts";
 import { expectChanges, isOvertaken } from "./segments.ts";
 
@@ -39,7 +31,6 @@ export interface BlockRow {
 }
 
 const columns = "no, experiment, object, size, directory, rows, widest, touched, covers, dead";
-const prefix = "runs/";
 
 /** So many settled runs that no block has are worth one. */
 export const enough = 2048;
@@ -248,7 +239,7 @@ async function putBlock(
   writer: BlockWriter,
   pieces: AsyncIterable<Uint8Array>,
 ): Promise<Pick<BlockRow, "object" | "size" | "directory" | "widest">> {
-  const object = `${prefix}${workspace}/${newId()}`;
+  const object = newObject("run_blocks");
   let directory = 0;
   const size = await putPieces(
     bucket,
@@ -414,8 +405,3 @@ export async function settleDue(stores: Stores): Promise<number> {
     settled += await settleRuns(stores, experiment, { least: enough });
   return settled;
 }
-
-/** Collects blocks that are not needed: retired ones, and those that no row has ever referred to. Returns how many went. */
-export const collectBlocks = async (stores: Stores, options: { grace?: number } = {}) =>
-  (await collectRetired(stores, options)) +
-  (await collectUnreferenced(stores, prefix, "run_blocks", options));

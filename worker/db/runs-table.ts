@@ -162,7 +162,7 @@ function selectLoose(
   experiments: string[],
   { filter, archived = false, deleted = false, since }: RunsQuestion,
 ): D1PreparedStatement {
-  const bound = boundTo("?5");
+  const bound = boundTo(since ? "?5" : "?3");
   const where = filter && whereSQL(filter, bound);
   const columns = `no, touched, started, heartbeat / 60000 AS minute, ${where && !where.isExact ? 1 : 0} AS isWide`;
   const asked = where?.sql ?? bound.named;
@@ -170,11 +170,11 @@ function selectLoose(
   if (!since)
     return db
       .prepare(
-        `SELECT ${columns} FROM runs WHERE workspace = ?1 AND ${own} AND block <= 0 AND ?3 IS NULL AND ?4 IS NULL
+        `SELECT ${columns} FROM runs WHERE workspace = ?1 AND ${own} AND block <= 0
          ${deleted ? "" : "AND deleted IS NULL"} ${archived ? "" : "AND archived IS NULL"} AND ${asked}
          ORDER BY started DESC, no DESC`,
       )
-      .bind(workspace, JSON.stringify(experiments), null, null, bound.text());
+      .bind(workspace, JSON.stringify(experiments), bound.text());
   const changed = `workspace = ?1 AND (${own}
       OR moved_from IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(moved_from) AS old WHERE old.value IN (SELECT value FROM json_each(?2))))
     AND touched > coalesce((SELECT value ->> 1 FROM json_each(?4) WHERE value ->> 0 = no), ?3) AND ${asked}`;

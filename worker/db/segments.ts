@@ -1,5 +1,4 @@
-import { newId } from "../../wire/id.ts";
-import { workspace, type Stores } from "../env.ts";
+import { workspace } from "../env.ts";
 import {
   decodeGroup,
   decodeLots,
@@ -14,7 +13,7 @@ import {
 import type { LotPoints } from "../lot-points.ts";
 import type { Buckets } from "../../wire/buckets.ts";
 import { digestOf, now } from "./events.ts";
-import { collectRetired, collectUnreferenced, readBytes } from "./objects.ts";
+import { newObject, readBytes } from "./objects.ts";
 import type { LotRange } from "./tail.ts";
 
 /** A segment's row. */
@@ -59,7 +58,7 @@ export async function putSegment(
   stays: boolean,
 ): Promise<Omit<SegmentRow, "stretch" | "part">> {
   const { segment, bytes, contents } = encodeSegment(points, stays);
-  const object = `${prefix}${workspace}/${newId()}`;
+  const object = newObject("segments");
   const stored = await bucket.put(object, bytes, {
     onlyIf: { etagDoesNotMatch: "*" },
     sha256: await digestOf(bytes),
@@ -187,10 +186,3 @@ export async function readLevels(
     ]),
   );
 }
-
-const prefix = "points/";
-
-/** Collects segments that are not needed: retired ones, and those that no row has ever referred to. Returns how many went. */
-export const collectSegments = async (stores: Stores, options: { grace?: number } = {}) =>
-  (await collectRetired(stores, options)) +
-  (await collectUnreferenced(stores, prefix, "segments", options));

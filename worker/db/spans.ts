@@ -1,11 +1,9 @@
 import { Buffer } from "node:buffer";
 import { ApiError } from "../../wire/error.ts";
-import { newId } from "../../wire/id.ts";
 import type { Trace, TraceState } from "../../wire/trace.ts";
-import { workspace, type Env } from "../env.ts";
+import { workspace, type Stores } from "../env.ts";
+import { newObject } from "./objects.ts";
 import { digestOf } from "./events.ts";
-
-type Stores = Pick<Env, "DB" | "FILES">;
 
 /** A span as it is kept: what is asked about, and the JSON that is sent. */
 export interface KeptSpan {
@@ -33,7 +31,6 @@ type Outline = [
 
 /** Spans of one request beyond this size are an object of their own, as D1 ends at 2 MB a row. */
 const maxBody = 500_000;
-const prefix = "spans/";
 
 /** What the spans of a trace say of it. */
 export interface Inferred extends Pick<
@@ -97,7 +94,7 @@ export async function insertSpans(
     throw new ApiError("REQUEST_TOO_LARGE", `too many spans at once: ${spans.length}`);
   const body = JSON.stringify(spans.map(({ json }) => json));
   const digest = await digestOf(body);
-  const object = Buffer.byteLength(body) > maxBody ? `${prefix}${workspace}/${newId()}` : null;
+  const object = Buffer.byteLength(body) > maxBody ? newObject("spans") : null;
   if (object) await FILES.put(object, body);
   const [, insert] = await DB.batch([
     inferTrace(DB, trace),
@@ -171,30 +168,4 @@ function byStart(a: KeptSpan, b: KeptSpan): number {
   const [x, y] = [BigInt(a.start), BigInt(b.start)];
   if (x < y) return -1;
   return x > y ? 1 : 0;
-}
-
-/**
- * Collects objects of spans that no row refers to and that were stored more than `grace` ms ago, as what stored them ended
- * before its row was written. Returns how many went.
- */
-export async function collectSpans(
-  { DB, FILES }: Stores,
-  { grace = 86_400_000 } = {},
-): Promise<number> {
-  let collected = 0;
-  for (let cursor: string | undefined; ;) {
-    const page = await FILES.list({ prefix, ...(cursor ? { cursor } : {}) });
-    const old = page.objects
-      .filter(({ uploaded }) => uploaded.getTime() < Date.now() - grace)
-      .map(({ key }) => key);
-    const { results } = await DB.prepare(
-      `SELECT value AS object FROM json_each(?) WHERE value NOT IN (SELECT object FROM spans WHERE object IS NOT NULL)`,
-    )
-      .bind(JSON.stringify(old))
-      .all<{ object: string }>();
-    await FILES.delete(results.map(({ object }) => object));
-    collected += results.length;
-    if (!page.truncated) return collected;
-    cursor = page.cursor;
-  }
 }

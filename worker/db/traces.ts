@@ -288,7 +288,7 @@ export interface Doomed {
 /** So many traces are deleted at a time. */
 const maxDeleted = 1_000;
 
-/** Deletes traces with their spans and what was said of them; returns how many went. Objects of spans are collected later, by collectSpans. */
+/** Deletes traces with their spans and what was said of them; returns how many went. Objects of spans are collected later, by collectObjects. */
 export async function deleteTraces(
   db: D1Database,
   { experiment, ids, until, limit }: Doomed,

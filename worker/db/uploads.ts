@@ -1,11 +1,9 @@
 import { createHash } from "node:crypto";
 import { ApiError, shown } from "../../wire/error.ts";
 import { newId } from "../../wire/id.ts";
-import { workspace, type Env } from "../env.ts";
+import { workspace, type Stores } from "../env.ts";
 import { now } from "./events.ts";
 import { insertFile, newObject, type Owner } from "./files.ts";
-
-type Stores = Pick<Env, "DB" | "FILES">;
 
 interface Row {
   id: string;

@@ -1,3 +1,4 @@
+import { reads, writes } from "./rights.ts";
 import { Hono, type Context } from "hono";
 import { ApiError } from "../../wire/error.ts";
 import { checkPath, maxFile } from "../../wire/file.ts";
@@ -16,7 +17,6 @@ import {
   type StoredFile,
 } from "../db/files.ts";
 import type { App } from "../env.ts";
-import { route } from "../route.ts";
 import { parseRange } from "../routes/answer.ts";
 import { answer } from "./json.ts";
 import { mediaTypeOf } from "./media-type.ts";
@@ -25,8 +25,6 @@ import { artifactsOf } from "./run-json.ts";
 import { runIdOf, RunRef } from "./runs.ts";
 
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
-const writes = (summary: string) => route({ right: "writer", summary: `MLflow: ${summary}` });
-const reads = (summary: string) => route({ right: "reader", summary: `MLflow: ${summary}` });
 
 /** Whose file, or folder, a path of the store of artifacts is, and where it is among theirs. */
 export interface Place {

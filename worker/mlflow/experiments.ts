@@ -1,3 +1,4 @@
+import { reads, writes } from "./rights.ts";
 import { Hono, type Context } from "hono";
 import { ApiError } from "../../wire/error.ts";
 import { isExperimentId } from "../../wire/id.ts";
@@ -10,7 +11,6 @@ import {
   type StoredExperiment,
 } from "../db/experiments.ts";
 import type { App } from "../env.ts";
-import { route } from "../route.ts";
 import { answer } from "./json.ts";
 import { checkKey, checkLength, limits } from "./limits.ts";
 import { list, readRequest, required, string } from "./request.ts";
@@ -83,9 +83,6 @@ function checkExperimentTag({ key, value }: { key: string; value: string | undef
   checkLength(key, "key", limits.key);
   return { key, value: checkLength(value ?? "", "value", limits.experimentTag) };
 }
-
-const writes = (summary: string) => route({ right: "writer", summary: `MLflow: ${summary}` });
-const reads = (summary: string) => route({ right: "reader", summary: `MLflow: ${summary}` });
 
 export const experiments = new Hono<App>()
   .post("/2.0/mlflow/experiments/create", writes("create an experiment"), async (c) => {

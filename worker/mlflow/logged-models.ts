@@ -1,3 +1,4 @@
+import { reads, writes } from "./rights.ts";
 import { Hono, type Context } from "hono";
 import { ApiError, shown } from "../../wire/error.ts";
 import { newId } from "../../wire/id.ts";
@@ -13,7 +14,6 @@ import {
   tagLoggedModel,
 } from "../db/logged-models.ts";
 import type { App } from "../env.ts";
-import { route } from "../route.ts";
 import { listStored } from "./artifacts.ts";
 import { activeExperiment, checkExperimentId } from "./experiments.ts";
 import { answer } from "./json.ts";
@@ -43,9 +43,6 @@ const statuses = [
   "LOGGED_MODEL_READY",
   "LOGGED_MODEL_UPLOAD_FAILED",
 ] as const;
-
-const reads = (summary: string) => route({ right: "reader", summary: `MLflow: ${summary}` });
-const writes = (summary: string) => route({ right: "writer", summary: `MLflow: ${summary}` });
 
 /** Models as runs build them, in MLflow's words logged models. */
 export const loggedModels = new Hono<App>()

@@ -1,3 +1,4 @@
+import { reads } from "./rights.ts";
 import { Hono, type Context } from "hono";
 import { ApiError } from "../../wire/error.ts";
 import { toJSON } from "../../wire/json.ts";
@@ -5,14 +6,12 @@ import { concatPoints, takePoints, type Points } from "../../wire/point.ts";
 import { readPoints, type PointRun, type PointSelection } from "../db/points.ts";
 import { selectPointRuns } from "../db/runs.ts";
 import type { App } from "../env.ts";
-import { route } from "../route.ts";
 import { distinct } from "./metric.ts";
 import { fromPageToken, pageToken } from "./page.ts";
 import { int64, list, orElse, readRequest, required, string } from "./request.ts";
 import { ofRun, runIdOf, RunRef } from "./runs.ts";
 
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
-const reads = (summary: string) => route({ right: "reader", summary: `MLflow: ${summary}` });
 
 /** How many points an answer holds at most. */
 const mostPoints = 100_000;

@@ -1,3 +1,4 @@
+import { reads, writes } from "./rights.ts";
 import { Hono, type Context } from "hono";
 import { ApiError, shown } from "../../wire/error.ts";
 import { fullTail } from "../db/compact.ts";
@@ -5,7 +6,6 @@ import { selectLinks } from "../db/datasets.ts";
 import { logToRun, type Log, type LogOutcome } from "../db/log.ts";
 import { appendToTag, createRun, deleteRun, selectRun, setRun, type FoundRun } from "../db/runs.ts";
 import type { App } from "../env.ts";
-import { route } from "../route.ts";
 import { compactLater } from "../routes/compact-later.ts";
 import { activeExperiment } from "./experiments.ts";
 import { checkCounts, checkParam, checkUnique, conflictsOf } from "./batch.ts";
@@ -81,9 +81,6 @@ async function log(c: Context<App>, id: string, it: Log): Promise<LogOutcome> {
   if (outcome.tail >= fullTail) compactLater(c, outcome.no);
   return outcome;
 }
-
-const writes = (summary: string) => route({ right: "writer", summary: `MLflow: ${summary}` });
-const reads = (summary: string) => route({ right: "reader", summary: `MLflow: ${summary}` });
 
 export const runs = new Hono<App>()
   .post("/2.0/mlflow/runs/create", writes("start a run"), async (c) => {

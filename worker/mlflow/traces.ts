@@ -1,3 +1,4 @@
+import { reads, writes } from "./rights.ts";
 import { Hono, type Context } from "hono";
 import { ApiError, shown } from "../../wire/error.ts";
 import { spansFromOTLPJSON } from "../../wire/otlp-json.ts";
@@ -22,7 +23,6 @@ import {
   tagTrace,
 } from "../db/traces.ts";
 import type { App } from "../env.ts";
-import { route } from "../route.ts";
 import {
   assessmentJSON,
   AssessmentMessage,
@@ -67,9 +67,6 @@ const v3 = "/3.0/mlflow/traces";
 const v2 = "/2.0/mlflow/traces";
 const ids = required(list(required(string)));
 const pairs = list(message({ key: required(string), value: orElse(string, "") }));
-
-const reads = (summary: string) => route({ right: "reader", summary: `MLflow: ${summary}` });
-const writes = (summary: string) => route({ right: "writer", summary: `MLflow: ${summary}` });
 
 /** Traces: what a program was asked, answered and took, and what is said of it. */
 export const traces = new Hono<App>()

@@ -1,3 +1,4 @@
+import { writes } from "./rights.ts";
 import { Hono, type Context } from "hono";
 import { ApiError } from "../../wire/error.ts";
 import { maxFile } from "../../wire/file.ts";
@@ -5,7 +6,6 @@ import { signatureOf } from "../auth/visitor.ts";
 import { readBytes } from "../body.ts";
 import { abortUpload, beginUpload, completeUpload, putPart } from "../db/uploads.ts";
 import type { App } from "../env.ts";
-import { route } from "../route.ts";
 import {
   checkArtifact,
   checkFilePath,
@@ -21,7 +21,6 @@ import { mediaTypeOf } from "./media-type.ts";
 import { int64, list, message, missing, orElse, readRequest, required, string } from "./request.ts";
 
 const invalid = (message: string) => new ApiError("INVALID_PARAMETER_VALUE", message);
-const writes = (summary: string) => route({ right: "writer", summary: `MLflow: ${summary}` });
 
 /** Returns the place of an upload in parts: the folder is in the URL, the name is that of the file where the client runs. */
 async function uploadPlace(c: Context<App>, mark: string, local: string): Promise<Place> {

@@ -45,6 +45,7 @@ export async function startServer({
   const held = lock(data);
   try {
     await checkPort(port);
+    await migrateOnce(data, join(worker, "migrations"));
     const { cronTriggers, assets, ...options } = JSON.parse(
       readFileSync(join(worker, "options.json"), "utf8"),
     );
@@ -52,9 +53,7 @@ export async function startServer({
       convertV4MiniflareOptions({
         host: "127.0.0.1",
         port,
-        cf: false,
-        logRequests: false,
-        log: new Log(LogLevel.ERROR),
+        ...quiet,
         resourcePersistencePath: join(data, "v3"),
         workers: [
           {
@@ -79,7 +78,6 @@ export async function startServer({
     const address = await miniflare.ready;
     const url = `http://127.0.0.1:${address.port}`;
     held.note({ url, children: childrenOf(process.pid) });
-    await migrateOnce(miniflare, data, join(worker, "migrations"));
     const crons = cronTriggers.map(
       (cron: string) =>
         new Cron(cron, { unref: true, protect: true, catch: true }, () => fire(miniflare, cron)),
@@ -120,11 +118,36 @@ async function fire(miniflare: Miniflare, cron: string): Promise<void> {
   await worker.scheduled({ cron, scheduledTime: new Date() });
 }
 
-/** Asks the database what it has had only where a mark beside it does not say so: the question takes longer than the start. */
-async function migrateOnce(miniflare: Miniflare, data: string, folder: string): Promise<void> {
+/** What Miniflare is told wherever it runs. */
+const quiet = { cf: false as const, logRequests: false, log: new Log(LogLevel.ERROR) };
+
+/**
+ * Brings the database up to date before there is a port to ask at. Only where a mark beside it does not say that it is:
+ * the question takes longer than the start.
+ */
+async function migrateOnce(data: string, folder: string): Promise<void> {
   const mark = join(data, "v3", "migrated");
   const names = migrationsIn(folder).join("\n");
   if (existsSync(mark) && readFileSync(mark, "utf8") === names) return;
-  await migrate(await miniflare.getD1Database("DB"), folder);
+  const miniflare = new Embedded(
+    convertV4MiniflareOptions({
+      host: "127.0.0.1",
+      port: 0,
+      ...quiet,
+      resourcePersistencePath: join(data, "v3"),
+      workers: [
+        {
+          name: "assay",
+          modules: [{ type: "ESModule", path: "index.js", contents: "export default {};" }],
+          d1Databases: { DB: "assay" },
+        },
+      ],
+    }),
+  );
+  try {
+    await migrate(await miniflare.getD1Database("DB"), folder);
+  } finally {
+    await miniflare.dispose();
+  }
   writeFileSync(mark, names);
 }

@@ -2,8 +2,7 @@ import { env, exports } from "cloudflare:workers";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { selectEvents } from "../../../worker/db/events.ts";
-import { collectSegments } from "../../../worker/db/segments.ts";
-import { collectSpans } from "../../../worker/db/spans.ts";
+import { collectObjects } from "../../../worker/db/objects.ts";
 import type { OtelAttribute, OtelSpan } from "../../../wire/otlp.ts";
 import { otlpFromSpans } from "../../wire/otlp-encode.ts";
 import { ask, freshStores } from "../worker.ts";
@@ -279,14 +278,13 @@ test("spans too large for a row are an object, found and collected as the others
   expect(json.trace.spans[0].attributes[1].value.string_value).toHaveLength(3_000_000);
   expect(await find(experiment, "span.name = 'root'")).toEqual([trace]);
   await env.FILES.put("spans/default/orphan", "x");
-  await collectSegments(env, { grace: -1 });
-  expect(await collectSpans(env, { grace: -1 })).toBe(1);
+  expect(await collectObjects(env, { grace: -1 })).toBe(1);
   expect(await objects()).toBe(1);
   await mlflow("POST", "/2.0/mlflow/traces/delete-traces", {
     experiment_id: experiment,
     request_ids: [`tr-${trace}`],
   });
-  await collectSpans(env, { grace: -1 });
+  await collectObjects(env, { grace: -1 });
   expect(await objects()).toBe(0);
 });
 
